@@ -1,0 +1,3 @@
+"""optirelay: delivers Optimove's campaigns."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""What an operator types, one file a noun; each command parses, calls one function and prints."""

@@ -1,0 +1,1 @@
+"""What makes the journey happen: groups, jobs, the running system."""

@@ -1,0 +1,1 @@
+"""HTTP in: what Optimove and monitoring call."""
