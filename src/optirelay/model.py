@@ -1,0 +1,179 @@
+"""Our words as frozen types: no I/O and no spelling of anybody's wire."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from enum import StrEnum
+from typing import NewType
+
+TenantId = NewType("TenantId", str)
+"""The name that a tenant has in the settings."""
+ChannelName = NewType("ChannelName", str)
+"""The name that a channel has in its tenant's settings."""
+CampaignId = NewType("CampaignId", str)
+"""Optimove's id of a campaign."""
+CustomerId = NewType("CustomerId", str)
+"""Optimove's id of a customer; zeros in front count."""
+TemplateId = NewType("TemplateId", int)
+"""The id by which Optimove knows one of our templates."""
+Sid = NewType("Sid", str)
+"""Our id of one message, told to providers; the same on every try."""
+
+
+class CampaignKind(StrEnum):
+    """How a campaign reaches us."""
+
+    SCHEDULED = "scheduled"
+
+
+class CampaignState(StrEnum):
+    """Where a campaign stands, as `campaigns show` tells it."""
+
+    FETCHING = "fetching"
+    WAITING = "waiting"
+    SENDING = "sending"
+    HELD = "held"
+    COMPLETE = "complete"
+    CANCELLED = "cancelled"
+
+
+class MessageState(StrEnum):
+    """Where a message stands."""
+
+    PLANNED = "planned"
+    SENDING = "sending"
+    ACCEPTED = "accepted"
+    SKIPPED = "skipped"
+    REFUSED = "refused"
+    IN_DOUBT = "in_doubt"
+
+
+class Skip(StrEnum):
+    """Why somebody whom Optimove chose is not written to."""
+
+    NO_ADDRESS = "no_address"
+    BAD_ADDRESS = "bad_address"
+    NOT_ALLOWED = "not_allowed"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+    MISSING_PERSONALIZATION = "missing_personalization"
+    UNKNOWN_TEMPLATE = "unknown_template"
+    UNREADABLE = "unreadable"
+
+
+class Refusal(StrEnum):
+    """Why a message that was to leave never will."""
+
+    REJECTED = "rejected"
+    TOO_MANY_TRIES = "too_many_tries"
+    RENDER_FAILED = "render_failed"
+
+
+class Contract(StrEnum):
+    """What a repeat does at a provider; decides what becomes of a message in doubt."""
+
+    HOLD = "hold"  # a repeat may reach the person twice: never repeat by itself
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateContent:
+    """What marketers' customers get to read, before personalization: Liquid in every text."""
+
+    subject: str
+    html: str
+    text: str | None = None  # None: made from the HTML
+    sender: str | None = None  # None: the channel's `from`
+    required: tuple[str, ...] = ()  # without these a recipient is skipped
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """One row of Optimove's, read: who gets which template, when and where.
+
+    A `skip` says that nothing will be sent. A row that cannot be read has `raw:` and its hash as customer, and neither
+    template nor send time.
+    """
+
+    customer_id: CustomerId
+    template_id: TemplateId | None
+    send_at: datetime | None
+    address: str | None = field(default=None, repr=False)
+    personalization: Mapping[str, str] = field(default_factory=dict, repr=False)
+    skip: Skip | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedBatch:
+    """At most 1,000 recipients of one campaign and one template, by send time; closed once it is in the ledger."""
+
+    template_id: TemplateId | None
+    recipients: tuple[Recipient, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One text to one address, as the ledger hands it to a group that starts now."""
+
+    number: int  # grows with the send time inside a batch
+    sid: Sid
+    customer_id: CustomerId
+    address: str = field(repr=False)
+    send_at: datetime
+    personalization: Mapping[str, str] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """What a channel hands to its provider: one message, rendered.
+
+    For e-mail `content` is a whole message of RFC 5322, lines ended by CRLF, none longer than 998 octets; `sender` and `to` are the
+    bare addresses of the envelope.
+    """
+
+    sid: Sid
+    campaign_id: CampaignId
+    customer_id: CustomerId
+    template_id: TemplateId
+    sender: str = field(repr=False)
+    to: str = field(repr=False)
+    subject: str = field(repr=False)
+    content: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The provider has taken responsibility for the message."""
+
+    provider_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The message never reached anybody and never will; `detail` is the provider's own words."""
+
+    reason: Refusal
+    detail: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """The provider said no for now; nothing was sent. `after` is how long it asked us to wait, if it did."""
+
+    detail: str = field(default="", repr=False)
+    after: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Doubtful:
+    """The message was written and no answer came: it may have arrived."""
+
+    detail: str = field(default="", repr=False)
+
+
+Answer = Accepted | Refused | Later | Doubtful
+"""What a channel learnt about one message."""
+
+
+def day_of(moment: datetime) -> date:
+    """The day of an aware moment, in UTC: the days of reports and of the ledger."""
+    return moment.astimezone(UTC).date()
