@@ -126,8 +126,8 @@ class Message:
 class Outgoing:
     """What a channel hands to its provider: one message, rendered.
 
-    For e-mail `content` is a whole message of RFC 5322, lines ended by CRLF, none longer than 998 octets; `sender` and `to` are the
-    bare addresses of the envelope.
+    For e-mail `content` is a whole message of RFC 5322, lines ended by CRLF, none longer than 998 octets; `sender`
+    and `to` are the bare addresses of the envelope.
     """
 
     sid: Sid

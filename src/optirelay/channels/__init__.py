@@ -1,4 +1,4 @@
-"""The promise of a channel: our side of one delivery provider. One file a provider; `optirelay.channels` is the entry point."""
+"""The promise of a channel: our side of one delivery provider. One file a provider, found by its entry point."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,9 +30,9 @@ class Channel(Protocol):
     async def send(self, messages: Sequence[Outgoing], wire: Wire) -> None:
         """Hand over each message, as far as the wire lets it begin, and tell each answer on the wire.
 
-        One message never spoils another: what is wrong with one is its answer (`Refused`, `Later`, `Doubtful`). Raises TryLater when
-        there is no connection to the provider or it refuses our log-in: nothing further was begun, and what had
-        begun has its answer.
+        One message never spoils another: what is wrong with one is its answer (`Refused`, `Later`, `Doubtful`).
+        Raises TryLater when there is no connection to the provider or it refuses our log-in: nothing further was
+        begun, and what had begun has its answer.
         """
 
     async def probe(self) -> None:
