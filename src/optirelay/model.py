@@ -75,6 +75,33 @@ class Contract(StrEnum):
     HOLD = "hold"  # a repeat may reach the person twice: never repeat by itself
 
 
+class ProblemKind(StrEnum):
+    """What the operator can be told; each with its meaning and mend in docs/reference/problems.md."""
+
+    UNREADABLE_NOTIFICATION = "unreadable_notification"
+    TOLD_AFTER_CANCEL = "told_after_cancel"
+    UNKNOWN_CHANNEL_ID = "unknown_channel_id"
+    UNKNOWN_TEMPLATE = "unknown_template"
+    BATCH_SET_ASIDE = "batch_set_aside"
+    MESSAGE_IN_DOUBT = "message_in_doubt"
+    REPORT_IN_DOUBT = "report_in_doubt"
+    CHANNEL_WAITING = "channel_waiting"
+    KEY_REFUSED = "key_refused"
+    OPTIMOVE_SILENT = "optimove_silent"
+    SYNC_FAILED = "sync_failed"
+    CLOCK_OFF = "clock_off"
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """What Optimove told us: an event, mostly of one campaign, at times of one channel."""
+
+    event_type: int
+    campaign_id: CampaignId | None
+    channel_id: int | None
+    occasion: str | None  # its time stamp; None where it has none that can be read
+
+
 @dataclass(frozen=True, slots=True)
 class TemplateContent:
     """What marketers' customers get to read, before personalization: Liquid in every text."""
@@ -100,6 +127,13 @@ class Recipient:
     address: str | None = field(default=None, repr=False)
     personalization: Mapping[str, str] = field(default_factory=dict, repr=False)
     skip: Skip | None = None
+
+    @property
+    def occurrence(self) -> bytes:
+        """What tells two messages of one template to one customer apart: the send time."""
+        if self.send_at is None:
+            return b""
+        return round(self.send_at.timestamp() * 1_000_000).to_bytes(8, "big", signed=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +206,16 @@ class Doubtful:
 
 Answer = Accepted | Refused | Later | Doubtful
 """What a channel learnt about one message."""
+
+
+@dataclass(frozen=True, slots=True)
+class FrozenCall:
+    """One call to Optimove, to be kept as it is and sent once."""
+
+    call: str
+    event: str  # our word for what it tells; metrics tell several
+    customers: int
+    body: bytes = field(repr=False)
 
 
 def day_of(moment: datetime) -> date:

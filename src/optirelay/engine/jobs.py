@@ -1,0 +1,123 @@
+"""Durable work by Procrastinate: what a job is, how it is put, when it is tried again. What it does: pipeline.py."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Concatenate, Generic, ParamSpec, cast
+
+import structlog
+from procrastinate import App, BaseRetryStrategy, PsycopgConnector, RetryDecision
+from procrastinate.jobs import DeleteJobCondition
+from procrastinate.jobs import Job as StoredJob
+from procrastinate.manager import JobManager
+from procrastinate.tasks import configure_task
+
+from optirelay.errors import OptirelayError, TryLater
+from optirelay.model import TenantId
+from optirelay.store import Ledger
+
+P = ParamSpec("P")
+
+_VERSION = 1  # of the arguments that jobs carry
+_QUEUE = "optirelay"
+_FIRST_PAUSE_SECONDS = 1.0
+_LONGEST_PAUSE_SECONDS = 600.0
+_POLL_SECONDS = 1.0
+_AT_ONCE = 4
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Job(Generic[P]):
+    """One kind of durable work. Its arguments are ids; running it twice changes nothing."""
+
+    name: str
+    run: Callable[Concatenate[Any, TenantId, P], Awaitable[None]]
+
+    async def put(self, ledger: Ledger, *args: P.args, **ids: P.kwargs) -> None:
+        """Have it done by some worker, once this transaction is committed."""
+        assert not args, "a job's arguments have names"
+        deferrer = configure_task(
+            name=self.name,
+            job_manager=JobManager(PsycopgConnector()),
+            queue=_QUEUE,
+            connection=ledger.connection,
+        )
+        await deferrer.defer_async(version=_VERSION, tenant=ledger.tenant, **cast("Any", ids))
+
+
+def job(run: Callable[Concatenate[Any, TenantId, P], Awaitable[None]]) -> Job[P]:
+    """Make a function of context, tenant and ids a job of that name."""
+    return Job(run.__name__, run)
+
+
+class _GrowingPauses(BaseRetryStrategy):
+    """Whatever went wrong is tried again, after 1 s, 2 s, 4 s … at most 10 minutes, or when the other side says."""
+
+    def get_retry_decision(self, *, exception: BaseException, job: StoredJob) -> RetryDecision:
+        pause = min(_FIRST_PAUSE_SECONDS * 2 ** min(job.attempts, 16), _LONGEST_PAUSE_SECONDS)
+        pause *= random.uniform(0.8, 1.2)  # noqa: S311 - spreads retries, keeps no secret
+        if isinstance(exception, TryLater) and exception.after is not None:
+            pause = max(pause, exception.after.total_seconds())
+        return RetryDecision(retry_in={"seconds": round(pause) or 1})
+
+
+class JobRunner:
+    """Runs jobs in this process."""
+
+    def __init__(self, conninfo: str, jobs: Sequence[Job[...]], context: Any) -> None:
+        self._app = App(connector=PsycopgConnector(conninfo=conninfo, min_size=1, max_size=_AT_ONCE + 2))
+        for known in jobs:
+            self._app.task(name=known.name, queue=_QUEUE, retry=_GrowingPauses())(_handler(known, context))
+
+    async def run(self, worker: str, *, silence: timedelta, stop: asyncio.Event) -> None:
+        """Run jobs until `stop`; what is running then is finished, or left to others after 20 s."""
+        async with self._app.open_async():
+            running = asyncio.create_task(
+                self._app.run_worker_async(
+                    queues=[_QUEUE],
+                    name=worker,
+                    concurrency=_AT_ONCE,
+                    fetch_job_polling_interval=_POLL_SECONDS,
+                    shutdown_graceful_timeout=20,
+                    delete_jobs=DeleteJobCondition.SUCCESSFUL,
+                    install_signal_handlers=False,
+                    update_heartbeat_interval=silence.total_seconds() / 3,
+                    stalled_worker_timeout=silence.total_seconds(),
+                )
+            )
+            recovering = asyncio.create_task(self._recover(silence))
+            stopping = asyncio.create_task(stop.wait())
+            await asyncio.wait({running, recovering, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            for task in (running, recovering, stopping):
+                task.cancel()
+            results = await asyncio.gather(running, recovering, stopping, return_exceptions=True)
+        for result in results:
+            if isinstance(result, Exception):
+                raise result
+
+    async def _recover(self, silence: timedelta) -> None:
+        """Jobs of workers that went silent run again."""
+        while True:
+            manager = self._app.job_manager
+            stalled = await manager.get_stalled_jobs(seconds_since_heartbeat=silence.total_seconds())
+            for stored in stalled:
+                log.warning("job_taken_over", job=stored.task_name, id=stored.id)
+                await manager.retry_job(stored)
+            await asyncio.sleep(silence.total_seconds() / 3)
+
+
+def _handler(known: Job[...], context: Any) -> Callable[..., Awaitable[None]]:
+    async def handle(*, version: int, tenant: TenantId, **ids: Any) -> None:
+        if version != _VERSION:
+            raise TryLater(f"job {known.name} has arguments of version {version}; a newer program will do it")
+        try:
+            await known.run(context, tenant, **ids)
+        except OptirelayError as error:
+            log.warning("job_waits", job=known.name, tenant=tenant, why=str(error), **ids)
+            raise
+
+    return handle

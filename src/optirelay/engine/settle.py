@@ -1,0 +1,95 @@
+"""What became of started messages is written: outcomes, new tries, and what was handed back."""
+
+import random
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from optirelay.clock import utc_now
+from optirelay.engine.context import Context
+from optirelay.model import Answer, Doubtful, Later, ProblemKind, Refusal, Refused
+from optirelay.stages import sending
+from optirelay.store import Ledger
+from optirelay.store.batches import Attempt, LockedBatch
+
+
+@dataclass(slots=True)
+class Known:
+    """What became of started messages of one batch since the last commit."""
+
+    answers: dict[int, Answer] = field(default_factory=dict)
+    handed_back: list[int] = field(default_factory=list)  # started, but never on the wire
+
+
+async def write_known(ctx: Context, ledger: Ledger, known: Mapping[int, Known]) -> list[int]:
+    """Write it, whatever became of the batches since. Campaigns of which a batch ended by it."""
+    ended = []
+    for number in sorted(known):
+        batch = await ledger.batches.lock(number)
+        if batch is None:
+            continue
+        await settle(ctx, ledger, batch, known[number].answers)
+        if handed_back := known[number].handed_back:
+            await ledger.batches.move(
+                batch, handed_back, due_at=utc_now(), tries=batch.tries, first_tried_at=batch.first_tried_at
+            )
+            await ledger.batches.wake_senders()
+        was_done = batch.done
+        await ledger.batches.write(batch)
+        if batch.done and not was_done:
+            ended.append(batch.campaign)
+    return ended
+
+
+async def settle(ctx: Context, ledger: Ledger, batch: LockedBatch, answers: Mapping[int, Answer]) -> None:
+    """Outcomes for what is over, a later batch for what the provider did not take for now."""
+    now = utc_now()
+    later = {message: answer for message, answer in answers.items() if isinstance(answer, Later)}
+    over = {message: answer for message, answer in answers.items() if not isinstance(answer, Later)}
+    if later and not await _try_again(ctx, ledger, batch, later, now):
+        over |= {message: Refused(Refusal.TOO_MANY_TRIES, answer.detail) for message, answer in later.items()}
+    await ledger.batches.settle(batch, over, now)
+    await ledger.batches.keep_attempts(batch, _attempts(answers, now))
+    doubtful = sum(isinstance(answer, Doubtful) for answer in answers.values())
+    if doubtful:
+        await ledger.problems.tell(
+            ProblemKind.MESSAGE_IN_DOUBT,
+            f"{batch.in_doubt} messages of a batch were written and not answered for; they may have arrived",
+            "See `optirelay doubts list`; they are not sent again by themselves",
+            channel=batch.channel,
+            subject=str(batch.id),
+        )
+
+
+async def _try_again(
+    ctx: Context, ledger: Ledger, batch: LockedBatch, later: Mapping[int, Later], now: datetime
+) -> bool:
+    """Move them to a new batch, due after a pause. False where their tries are used up."""
+    settings = ctx.settings.tenants[ledger.tenant].channels[batch.channel]
+    following = sending.next_try(
+        batch.tries,
+        batch.first_tried_at,
+        now,
+        most=settings.tries,
+        within=settings.retry_within,
+        after=max((answer.after for answer in later.values() if answer.after is not None), default=None),
+        jitter=random.random(),  # noqa: S311 - spreads retries, keeps no secret
+    )
+    if following is None:
+        return False
+    await ledger.batches.move(
+        batch, list(later), due_at=following.at, tries=following.tries, first_tried_at=following.first_tried_at
+    )
+    return True
+
+
+def _attempts(answers: Mapping[int, Answer], now: datetime) -> Iterable[Attempt]:
+    """Every answer but acceptance, with the provider's words."""
+    for message, answer in answers.items():
+        match answer:
+            case Later(detail):
+                yield Attempt(message, now, "later", detail)
+            case Refused(reason, detail):
+                yield Attempt(message, now, reason.value, detail)
+            case Doubtful(detail):
+                yield Attempt(message, now, "in_doubt", detail)

@@ -1,0 +1,62 @@
+"""Optimove's lists of listeners and templates, compared with ours and mended."""
+
+from collections.abc import Mapping
+
+import structlog
+
+from optirelay.engine.context import Context, ask
+from optirelay.model import ChannelName, TemplateId, TenantId
+from optirelay.optimove import (
+    ChannelTemplate,
+    add_channel_templates,
+    get_channel_templates,
+    get_registered_event_listeners,
+    register_event_listener,
+)
+from optirelay.stages import listeners, templates
+
+log = structlog.get_logger()
+
+
+async def sync_listeners(ctx: Context, tenant: TenantId) -> list[listeners.ListenerRow]:
+    """Register what is missing or leads elsewhere; how all stand afterwards."""
+    rows = await look_at_listeners(ctx, tenant)
+    for row in rows:
+        if row.state in (listeners.ListenerState.MISSING, listeners.ListenerState.MOVED):
+            log.info("listener_registered", tenant=tenant, event_type=row.event_type, channel_id=row.channel_id)
+            await ask(ctx, tenant, register_event_listener(row.event_type, row.url, row.channel_id))
+    return await look_at_listeners(ctx, tenant)
+
+
+async def look_at_listeners(ctx: Context, tenant: TenantId) -> list[listeners.ListenerRow]:
+    """How each listener stands at Optimove."""
+    theirs = await ask(ctx, tenant, get_registered_event_listeners())
+    ours = listeners.wanted(ctx.settings.tenants[tenant], ctx.settings.service.public_url)
+    return listeners.compare(ours, theirs, tenant)
+
+
+async def sync_templates(ctx: Context, tenant: TenantId) -> Mapping[ChannelName, list[templates.TemplateState]]:
+    """Add what is missing or has another name; how all stand afterwards."""
+    per_call = ctx.settings.tenants[tenant].optimove.templates_per_call
+    standing = await look_at_templates(ctx, tenant)
+    to_add = {channel: templates.next_to_add(states, per_call) for channel, states in standing.items()}
+    for channel, calls in to_add.items():
+        channel_id = ctx.channel_settings(tenant, channel).scheduled_id
+        assert channel_id is not None
+        for part in calls:
+            rows = [ChannelTemplate(row.template_id, row.name) for row in part]
+            await ask(ctx, tenant, add_channel_templates(channel_id, rows, limit=per_call))
+    return await look_at_templates(ctx, tenant) if any(to_add.values()) else standing
+
+
+async def look_at_templates(ctx: Context, tenant: TenantId) -> Mapping[ChannelName, list[templates.TemplateState]]:
+    """How each template stands at Optimove, channel by channel."""
+    async with ctx.store.tenant(tenant).transaction() as ledger:
+        stored = await ledger.templates.all()
+    standing = {}
+    for name, channel in ctx.settings.tenants[tenant].channels.items():
+        if channel.scheduled_id is not None:
+            theirs = await ask(ctx, tenant, get_channel_templates(channel.scheduled_id))
+            listed = [templates.Listed(TemplateId(row.template_id), row.template_name) for row in theirs]
+            standing[ChannelName(name)] = templates.compare([t for t in stored if t.channel == name], listed)
+    return standing

@@ -1,0 +1,57 @@
+"""A typed client for Optimove's partner API: calls are values, `OptimoveClient` sends them."""
+
+from ._call import Call
+from ._read import Unreadable, read_time
+from .client import OptimoveClient
+from .customers import SendDetail, SendDetailsPage, UnreadableRow, get_customer_send_details_by_channel
+from .errors import Broken, CannotConnect, NoAnswer, OptimoveError, RateLimited, Refused, Unauthorized
+from .events import EventType
+from .general import EventListener, get_registered_event_listeners, register_event_listener
+from .integrations import (
+    MAX_CUSTOMERS,
+    MAX_METRICS,
+    MAX_TEMPLATES,
+    CampaignInteractions,
+    CampaignMetric,
+    ChannelTemplate,
+    Interaction,
+    Metric,
+    add_channel_templates,
+    get_channel_templates,
+    update_campaign_interactions,
+    update_campaign_metrics,
+)
+
+__all__ = [
+    "MAX_CUSTOMERS",
+    "MAX_METRICS",
+    "MAX_TEMPLATES",
+    "Broken",
+    "Call",
+    "CampaignInteractions",
+    "CampaignMetric",
+    "CannotConnect",
+    "ChannelTemplate",
+    "EventListener",
+    "EventType",
+    "Interaction",
+    "Metric",
+    "NoAnswer",
+    "OptimoveClient",
+    "OptimoveError",
+    "RateLimited",
+    "Refused",
+    "SendDetail",
+    "SendDetailsPage",
+    "Unauthorized",
+    "Unreadable",
+    "UnreadableRow",
+    "add_channel_templates",
+    "get_channel_templates",
+    "get_customer_send_details_by_channel",
+    "get_registered_event_listeners",
+    "read_time",
+    "register_event_listener",
+    "update_campaign_interactions",
+    "update_campaign_metrics",
+]

@@ -1,0 +1,46 @@
+"""What can go wrong with a call to Optimove: one class for each thing that can happen next."""
+
+from datetime import timedelta
+
+
+class OptimoveError(Exception):
+    """A call that did not succeed; its text is a sentence for an operator, without keys and without whole URLs.
+
+    `call` is the call's name, such as "UpdateCampaignMetrics". `repeatable`: making the same call twice does no harm.
+    """
+
+    def __init__(self, message: str, *, call: str, repeatable: bool) -> None:
+        super().__init__(message)
+        self.call = call
+        self.repeatable = repeatable
+
+
+class Unauthorized(OptimoveError):
+    """401 or 403: the key is missing, wrong, revoked, or lacks the permission. The same again is refused again."""
+
+
+class RateLimited(OptimoveError):
+    """429: too many calls with this key (documented: 50 in 10 seconds). Nothing was done; later it may work.
+
+    `retry_after` is how long Optimove asks us to wait; None when it does not say.
+    """
+
+    def __init__(self, message: str, *, call: str, repeatable: bool, retry_after: timedelta | None) -> None:
+        super().__init__(message, call=call, repeatable=repeatable)
+        self.retry_after = retry_after
+
+
+class CannotConnect(OptimoveError):
+    """There was no connection: nothing was written, so nothing happened."""
+
+
+class NoAnswer(OptimoveError):
+    """It was (at least partly) written, and no whole answer came: it may have happened."""
+
+
+class Broken(OptimoveError):
+    """5xx or 408, or a 2xx that is not what the call promises: it may have happened, and later it may work."""
+
+
+class Refused(OptimoveError):
+    """3xx or any other 4xx: Optimove does not take this call; the same again is refused again."""

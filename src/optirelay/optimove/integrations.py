@@ -1,0 +1,176 @@
+"""Optimove's "integrations" area: the templates that marketers pick, and what became of the messages."""
+
+from collections.abc import Mapping, Sequence, Sized
+from dataclasses import dataclass, field
+from datetime import date
+from enum import IntEnum
+from typing import Any
+
+from ._call import Call
+from ._read import read_id, read_list, read_nothing, read_text
+
+MAX_TEMPLATES = 100  # a call; Optimove's older documentation
+MAX_METRICS = 100  # a call; Optimove's older documentation
+MAX_CUSTOMERS = 10_000  # a call of UpdateCampaignInteractions
+
+
+class Metric(IntEnum):
+    """What UpdateCampaignMetrics counts (wire: MetricID); seen in public connectors. 7 and 8 are not known."""
+
+    SENT = 0
+    DELIVERED = 1
+    OPENED = 2
+    CLICKED = 3
+    UNSUBSCRIBED = 4
+    DROPPED = 5
+    SPAM = 6
+    BOUNCED = 9
+
+
+class Interaction(IntEnum):
+    """What UpdateCampaignInteractions tells (wire: EventID); seen in a public connector. Bounced is not Metric's 9."""
+
+    SENT = 0  # 0 and 1 are deduced from Metric
+    DELIVERED = 1
+    OPENED = 2
+    CLICKED = 3
+    UNSUBSCRIBED = 4
+    DROPPED = 5
+    SPAM = 6
+    BOUNCED = 7
+
+
+@dataclass(frozen=True)
+class ChannelTemplate:
+    """A template as marketers see it; `app_id` ties it to one app of a push channel."""
+
+    template_id: int
+    template_name: str
+    app_id: str | None = None
+
+
+@dataclass(frozen=True)
+class CampaignMetric:
+    """One count of one template of a campaign on a channel."""
+
+    campaign_id: int
+    channel_id: int
+    template_id: int
+    metric_id: Metric | int
+    value: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class CampaignInteractions:
+    """Customers who did the same on the same day."""
+
+    campaign_id: int
+    channel_id: int
+    template_id: int
+    event_id: Interaction | int
+    interaction_on: date
+    customer_ids: Sequence[str] = field(repr=False)
+    recipient_group_id: int = 1
+    app_id: str | None = None
+
+
+def add_channel_templates(
+    channel_id: int, templates: Sequence[ChannelTemplate], *, limit: int = MAX_TEMPLATES
+) -> Call[None]:
+    """Offer templates to marketers in the Campaign Builder.
+
+    At most `limit` a call; more is a ValueError, so that the caller batches and can name the batch that failed. So is
+    a template without a name. What Optimove does with an id that it already has is not documented.
+
+    https://developer.optimove.com/reference/post_integrations-addchanneltemplates
+    """
+    _check_limit(templates, limit, "templates")
+    if nameless := [template.template_id for template in templates if not template.template_name.strip()]:
+        raise ValueError(f"Optimove takes no template without a name: {nameless}")
+    return Call(
+        "POST",
+        "/integrations/AddChannelTemplates",
+        read_nothing,
+        query={"ChannelID": channel_id},
+        body=[_template_to_wire(template) for template in templates],
+    )
+
+
+def get_channel_templates(channel_id: int) -> Call[list[ChannelTemplate]]:
+    """The templates that marketers can pick for this channel.
+
+    https://developer.optimove.com/docs/integrate-your-service-with-optimove
+    """
+    return Call(
+        "GET",
+        "/integrations/GetChannelTemplates",
+        read_list(_read_template),
+        query={"ChannelID": channel_id},
+    )
+
+
+def update_campaign_metrics(
+    items: Sequence[CampaignMetric], *, additive: bool = False, limit: int = MAX_METRICS
+) -> Call[None]:
+    """Report counts, for seven days after execution. At most `limit` a call; more is a ValueError.
+
+    Whether a later count replaces the one before or is added to it is not documented: we take it to replace, so counts
+    are totals and the call is repeatable. `additive=True` for a tenant whose counts add up.
+
+    Seen in public connectors; when: https://developer.optimove.com/docs/integrate-your-service-with-optimove
+    """
+    _check_limit(items, limit, "metrics")
+    body = [
+        {
+            "ChannelID": item.channel_id,
+            "CampaignID": item.campaign_id,
+            "TemplateID": item.template_id,
+            "MetricID": int(item.metric_id),
+            "MetricValue": item.value,
+        }
+        for item in items
+    ]
+    return Call("POST", "/integrations/UpdateCampaignMetrics", read_nothing, body=body, additive=additive)
+
+
+def update_campaign_interactions(interactions: CampaignInteractions, *, limit: int = MAX_CUSTOMERS) -> Call[None]:
+    """Report who did something. Never repeatable: what is sent again is counted again.
+
+    At most `limit` customers a call; more is a ValueError.
+
+    https://developer.optimove.com/reference/post_integrations-updatecampaigninteractions (named legacy there)
+    """
+    _check_limit(interactions.customer_ids, limit, "customers")
+    body: dict[str, Any] = {
+        "CampaignID": interactions.campaign_id,
+        "ChannelID": interactions.channel_id,
+        "InteractionDate": interactions.interaction_on.strftime("%Y-%m-%d"),
+        "TemplateID": interactions.template_id,
+        "EventID": int(interactions.event_id),
+        "RecipientGroupID": interactions.recipient_group_id,
+        "CustomerIDs": list(interactions.customer_ids),
+    }
+    if interactions.app_id is not None:
+        body["AppID"] = interactions.app_id
+    return Call("POST", "/integrations/UpdateCampaignInteractions", read_nothing, body=body, additive=True)
+
+
+def _check_limit(items: Sized, limit: int, what: str) -> None:
+    if len(items) > limit:
+        raise ValueError(f"Optimove takes at most {limit} {what} a call, not {len(items)}")
+
+
+def _template_to_wire(template: ChannelTemplate) -> dict[str, int | str]:
+    wire: dict[str, int | str] = {"TemplateID": template.template_id, "TemplateName": template.template_name}
+    if template.app_id is not None:
+        wire["AppID"] = template.app_id
+    return wire
+
+
+def _read_template(row: Mapping[str, Any]) -> ChannelTemplate:
+    app_id = row.get("appid")
+    return ChannelTemplate(
+        read_id(row.get("templateid"), "TemplateID"),
+        read_text(row.get("templatename"), "TemplateName"),
+        None if app_id in (None, "") else str(app_id),
+    )

@@ -1,0 +1,390 @@
+"""READ FIRST: how a campaign travels, top to bottom. Each step reads, lets a stage decide, writes, puts the next.
+
+    Optimove POST -> web/ingest -> (stored raw, 200)
+                       accept   notifications, in groups: a pass is put, or a campaign called off
+                       gather   one page of recipients -> messages in batches; the next page put
+                       send     due batches, group by group: who may go now -> started -> channel -> outcomes
+    on completion ->   report   metrics and interactions, frozen, each call once
+    at start, then ->  sync     listeners and templates compared with Optimove's, and added where missing
+
+Both writes of a step carry a key and share one transaction, so that running it twice changes nothing.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import structlog
+
+from optirelay.clock import utc_now
+from optirelay.engine.context import Context, ask
+from optirelay.engine.jobs import Job, job
+from optirelay.engine.reporting import freeze, send_report, settle_lost
+from optirelay.engine.settle import Known, settle, write_known
+from optirelay.engine.syncing import sync_listeners, sync_templates
+from optirelay.errors import TryLater
+from optirelay.model import (
+    CampaignId,
+    CampaignState,
+    ChannelName,
+    Doubtful,
+    Message,
+    Outgoing,
+    ProblemKind,
+    Refusal,
+    Refused,
+    Skip,
+    TenantId,
+    day_of,
+)
+from optirelay.optimove import get_customer_send_details_by_channel
+from optirelay.stages import campaigns, messages, notifications, recipients, sending
+from optirelay.stages.content import CannotRender, MailTemplate, prepare
+from optirelay.store import Ledger, Notification
+from optirelay.store.batches import LockedBatch, TakenBatch
+
+MOST_NOTIFICATIONS = 100  # read in one transaction
+MOST_READINGS = 3  # of one pass whose rows repeat
+log = structlog.get_logger()
+
+
+# --- accept: a request of Optimove becomes a pass, or calls a campaign off ------------------------------------------
+
+
+async def accept(ctx: Context) -> int:
+    """Read a group of notifications; how many. One that the store refuses is set aside and stops nobody."""
+    try:
+        return await _accept_some(ctx, MOST_NOTIFICATIONS)
+    except TryLater:
+        raise
+    except Exception:  # whatever one of them did: the others must not wait for it
+        log.exception("group_of_notifications_refused")
+    return await _accept_some(ctx, 1, set_aside=True)
+
+
+async def _accept_some(ctx: Context, limit: int, *, set_aside: bool = False) -> int:
+    async with ctx.store.transaction() as everyone:
+        taken = await everyone.take_notifications(limit)
+        for notification in taken:
+            ledger = everyone.ledger(notification.tenant)
+            if ledger is None:
+                continue
+            try:
+                async with ledger.savepoint():
+                    await _accept_one(ctx, ledger, notification)
+            except TryLater:
+                raise
+            except Exception:
+                if not set_aside:
+                    raise
+                log.exception("notification_set_aside", tenant=ledger.tenant, id=notification.id)
+                await everyone.settle_notifications([notification], "set_aside")
+                await ledger.problems.tell(
+                    ProblemKind.BATCH_SET_ASIDE,
+                    f"Notification {notification.id} could not be processed and was set aside",
+                    "See the log for why; the notification is kept",
+                    subject=str(notification.id),
+                )
+                return len(taken)
+        await everyone.settle_notifications(taken, "done")
+        return len(taken)
+
+
+async def _accept_one(ctx: Context, ledger: Ledger, notification: Notification) -> None:
+    told = notifications.read(notification.body)
+    match campaigns.next_step(told, notification.hash, ctx.settings.tenants[ledger.tenant].channels):
+        case campaigns.SendPlan() as plan:
+            await _start_pass(ledger, plan, notification.received_at)
+        case campaigns.CallOff(campaign_id):
+            await _call_off(ctx, ledger, campaign_id, notification.received_at)
+        case campaigns.Kept(kind, problem, mend) if kind is not None:
+            await ledger.problems.tell(kind, problem, mend, subject=str(told.channel_id or notification.id))
+        case campaigns.Kept():
+            log.info("notification_kept", tenant=ledger.tenant, event_type=told.event_type)
+
+
+async def _start_pass(ledger: Ledger, plan: campaigns.SendPlan, told_at: datetime) -> None:
+    """A new occasion starts a pass; the same one again, none; and none at all once the campaign is cancelled."""
+    cancelled = await ledger.campaigns.cancelled(plan.campaign_id)
+    await ledger.campaigns.keep(plan.campaign_id, plan.channel, day_of(told_at), cancelled=cancelled)
+    if cancelled:
+        await ledger.problems.tell(
+            ProblemKind.TOLD_AFTER_CANCEL,
+            f"Optimove announced campaign {plan.campaign_id} again after it had cancelled it",
+            "Nothing was sent. Where it was meant to run, have it started as a new campaign",
+            channel=plan.channel,
+            campaign_id=plan.campaign_id,
+        )
+        return
+    started = await ledger.campaigns.add_pass(plan.campaign_id, plan.channel, plan.occasion)
+    if started is not None:
+        await gather.put(ledger, pass_=started, skip=0)
+
+
+async def _call_off(ctx: Context, ledger: Ledger, campaign_id: CampaignId, told_at: datetime) -> None:
+    """From the commit on no group of it starts; what is left of it is skipped by a job of its own."""
+    if not await ledger.campaigns.known(campaign_id):
+        for name, channel in ctx.settings.tenants[ledger.tenant].channels.items():
+            if channel.scheduled_id is not None:
+                await ledger.campaigns.keep(campaign_id, ChannelName(name), day_of(told_at), cancelled=True)
+    for campaign in await ledger.campaigns.cancel(campaign_id):
+        await call_off.put(ledger, campaign=campaign)
+
+
+@job
+async def call_off(ctx: Context, tenant: TenantId, *, campaign: int) -> None:
+    """What of a cancelled campaign has not started is skipped, batch by batch."""
+    store = ctx.store.tenant(tenant)
+    async with store.transaction() as ledger:
+        open_batches = await ledger.batches.open_of(campaign)
+    for number in open_batches:
+        async with store.transaction() as ledger:
+            batch = await ledger.batches.lock(number)
+            if batch is not None and not batch.done:
+                await _skip_rest(ledger, batch)
+                await ledger.batches.write(batch)
+    async with store.transaction() as ledger:
+        counts = await ledger.campaigns.counts_of(campaign)
+        await _close_if_done(ctx, ledger, counts.channel, campaign)
+
+
+async def _skip_rest(ledger: Ledger, batch: LockedBatch) -> None:
+    rest = await ledger.batches.unstarted_messages(batch)
+    await ledger.batches.settle(batch, dict.fromkeys(rest, Skip.CANCELLED), utc_now())
+
+
+# --- gather: a page of recipients becomes messages ------------------------------------------------------------------
+
+
+@job
+async def gather(ctx: Context, tenant: TenantId, *, pass_: int, skip: int) -> None:
+    """One page of recipients becomes messages in batches; only an empty page ends the reading."""
+    store = ctx.store.tenant(tenant)
+    async with store.transaction() as ledger:
+        reading = await ledger.campaigns.reading(pass_)
+        if reading is None or not reading.open or await ledger.pages.known(reading, skip):
+            return
+    channel = ctx.channel_settings(tenant, reading.channel)
+    assert channel.scheduled_id is not None
+    tags = recipients.Tags(channel.address_attribute, channel.personalization)
+    call = get_customer_send_details_by_channel(
+        campaign_id=int(reading.campaign_id),
+        channel_id=channel.scheduled_id,
+        attributes=tags.asked,
+        skip=skip,
+        top=ctx.settings.tenants[tenant].page_size,
+    )
+    page = await ask(ctx, tenant, call)
+    batches = messages.batches(recipients.read_page(page, tags))
+    async with store.transaction() as ledger:
+        now = await ledger.campaigns.lock_reading(pass_)
+        if now is None or not now.open or now.reading != reading.reading or await ledger.pages.known(now, skip):
+            return
+        if not page:
+            await _end_reading(ctx, ledger, pass_)
+            return
+        added = await ledger.pages.add(
+            now, skip, batches, received=len(page), expire_after=channel.expire_after, now=utc_now()
+        )
+        for template_id in added.held_templates:
+            await _tell_unknown_template(ledger, reading.channel, template_id)
+        await ledger.batches.wake_senders()
+        await gather.put(ledger, pass_=pass_, skip=skip + len(page))
+
+
+async def _end_reading(ctx: Context, ledger: Ledger, pass_: int) -> None:
+    """Where rows repeated, the pages moved while they were read: once more. Else the next pass starts."""
+    reading = await ledger.campaigns.lock_reading(pass_)
+    assert reading is not None
+    if await ledger.campaigns.read_again(reading, MOST_READINGS):
+        await gather.put(ledger, pass_=pass_, skip=0)
+        return
+    following = await ledger.campaigns.end_pass(reading)
+    if following is not None:
+        await gather.put(ledger, pass_=following, skip=0)
+    await _close_if_done(ctx, ledger, reading.channel, reading.campaign)
+
+
+async def _tell_unknown_template(ledger: Ledger, channel: ChannelName, template_id: int) -> None:
+    await ledger.problems.tell(
+        ProblemKind.UNKNOWN_TEMPLATE,
+        f"Messages of template {template_id} wait: there is no such template on channel {channel}",
+        "Push a template with this id (`optirelay templates push`); until then they wait, and at expiry are skipped",
+        channel=channel,
+        subject=str(template_id),
+    )
+
+
+# --- send: due batches, group by group ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A group that is started in committed state: now its messages may leave, each at its slot."""
+
+    start: list[Message] = field(default_factory=list)
+    interval: timedelta = timedelta(0)  # between two slots
+    first_slot_in: timedelta = timedelta(0)
+    wait: timedelta = timedelta(0)  # nothing started, because the rate has no slot until then
+    over: bool = False  # nothing more of this batch can start now
+    next_due_at: datetime | None = None  # where over: when its next message is due
+    lost: bool = False  # the batch is somebody else's by now, or done
+
+
+async def take(ctx: Context, tenant: TenantId, channel: ChannelName) -> TakenBatch | None:
+    """The channel's next due batch, in this worker's hands; what its last owner left open is settled first."""
+    async with ctx.store.tenant(tenant).transaction() as ledger:
+        lease = ctx.settings.service.takeover_after
+        taken = await ledger.batches.take(channel, owner=ctx.worker, lease=lease, now=utc_now())
+        if taken is None or not taken.lapsed:
+            return taken
+        batch = await ledger.batches.lock(taken.id)
+        assert batch is not None
+        left_open = await ledger.batches.open_messages(batch)
+        log.warning("batch_taken_over", tenant=tenant, channel=channel, batch=taken.id, in_doubt=len(left_open))
+        await settle(ctx, ledger, batch, dict.fromkeys(left_open, Doubtful("its worker ended before an answer came")))
+        await _write_batch(ctx, ledger, batch)
+        return None if batch.done else taken
+
+
+async def begin(
+    ctx: Context, tenant: TenantId, taken: TakenBatch, known: Mapping[int, Known], *, channel: ChannelName, most: int
+) -> Begun:
+    """Write what is known of groups before, then start the batch's next group of at most `most`: one transaction.
+
+    It starts only where the batch is still ours and its campaign runs; what is known is written all the same.
+    """
+    rate = ctx.channel_settings(tenant, channel).rate
+    async with ctx.store.tenant(tenant).transaction() as ledger:
+        await _write_known(ctx, ledger, channel, known)
+        batch = await ledger.batches.lock(taken.id)
+        if batch is None or batch.fence != taken.fence or batch.done:
+            return Begun(lost=True)
+        if batch.campaign_state == CampaignState.CANCELLED:
+            await _skip_rest(ledger, batch)
+            await _write_batch(ctx, ledger, batch)
+            return Begun(over=True)
+        if batch.waiting:
+            return Begun(over=True, next_due_at=utc_now())
+        if rate and (wait := await ledger.batches.slot_wait(channel)) > sending.SLOT_AHEAD:
+            return Begun(wait=wait - sending.SLOT_AHEAD)
+        return await _begin_group(ctx, ledger, batch, most)
+
+
+async def _begin_group(ctx: Context, ledger: Ledger, batch: LockedBatch, most: int) -> Begun:
+    settings = ctx.channel_settings(ledger.tenant, batch.channel)
+    following = await ledger.batches.next_messages(batch, most)
+    group = sending.next_group(
+        following,
+        utc_now(),
+        required=await _required(ledger, batch),
+        only_to=settings.only_to,
+        expire_after=settings.expire_after,
+    )
+    await ledger.batches.settle(batch, group.skips, utc_now())
+    batch.begun += len(group.start)
+    batch.started = max([batch.started, *group.skips, *(message.number for message in group.start)])
+    interval = first = timedelta(0)
+    if settings.rate and group.start:
+        interval = sending.slot_interval(settings.rate)
+        first = await ledger.batches.reserve_slots(batch.channel, len(group.start), interval)
+    await _write_batch(ctx, ledger, batch)
+    over = group.next_due_at is not None or len(following) < most
+    return Begun(group.start, interval, first, over=over, next_due_at=group.next_due_at)
+
+
+async def _required(ledger: Ledger, batch: LockedBatch) -> Sequence[str] | None:
+    """What the batch's template cannot do without; None where the template is not ours yet."""
+    if batch.template_version is None:
+        return None
+    return (await ledger.templates.content(batch.channel, batch.template_id, batch.template_version)).required
+
+
+async def render(
+    ctx: Context, tenant: TenantId, channel: ChannelName, taken: TakenBatch, group: Sequence[Message]
+) -> tuple[list[Outgoing], dict[int, Refused]]:
+    """What is sent to each of a group, and those for whom it could not be made."""
+    template = await _prepared(ctx, tenant, channel, taken)
+    outgoing, refused = [], {}
+    for message in group:
+        try:
+            mail = template.render(message, campaign_id=taken.campaign_id, template_id=taken.template_id, at=utc_now())
+        except CannotRender as error:
+            refused[message.number] = Refused(Refusal.RENDER_FAILED, str(error))
+        else:
+            outgoing.append(mail)
+    return outgoing, refused
+
+
+async def _prepared(ctx: Context, tenant: TenantId, channel: ChannelName, taken: TakenBatch) -> MailTemplate:
+    assert taken.template_version is not None
+    key = (tenant, channel, taken.template_id, taken.template_version)
+    if key not in ctx.prepared:
+        async with ctx.store.tenant(tenant).transaction() as ledger:
+            content = await ledger.templates.content(channel, taken.template_id, taken.template_version)
+        ctx.prepared[key] = prepare(content, default_sender=ctx.channel_settings(tenant, channel).sender)
+    return ctx.prepared[key]
+
+
+async def record(ctx: Context, tenant: TenantId, channel: ChannelName, known: Mapping[int, Known]) -> None:
+    """Write what is known of started groups, where no new group starts."""
+    async with ctx.store.tenant(tenant).transaction() as ledger:
+        await _write_known(ctx, ledger, channel, known)
+
+
+async def free(ctx: Context, tenant: TenantId, taken: TakenBatch, due_at: datetime | None) -> None:
+    """Give a batch back of which nothing is under way; due at its next message."""
+    async with ctx.store.tenant(tenant).transaction() as ledger:
+        await ledger.batches.free(taken.id, taken.fence, due_at)
+
+
+async def _write_known(ctx: Context, ledger: Ledger, channel: ChannelName, known: Mapping[int, Known]) -> None:
+    for campaign in await write_known(ctx, ledger, known):
+        await _close_if_done(ctx, ledger, channel, campaign)
+
+
+async def _write_batch(ctx: Context, ledger: Ledger, batch: LockedBatch) -> None:
+    await ledger.batches.write(batch)
+    if batch.done:
+        await _close_if_done(ctx, ledger, batch.channel, batch.campaign)
+
+
+async def _close_if_done(ctx: Context, ledger: Ledger, channel: ChannelName, campaign: int) -> None:
+    """Where no pass and no batch is open, the campaign is complete, and its report is put."""
+    if await ledger.campaigns.close_if_done(campaign) and ctx.channels[ledger.tenant, channel].reported:
+        await report.put(ledger, campaign=campaign)
+
+
+# --- report: what became of it, to Optimove, each call once ---------------------------------------------------------
+
+
+@job
+async def report(ctx: Context, tenant: TenantId, *, campaign: int) -> None:
+    """Freeze what was not told yet, then send every frozen call that nobody sends."""
+    store = ctx.store.tenant(tenant)
+    async with store.transaction() as ledger:
+        counts = await ledger.campaigns.counts_of(campaign)
+        channel_id = ctx.channel_settings(tenant, counts.channel).scheduled_id
+        assert channel_id is not None
+        for call in await freeze(ctx, ledger, counts, channel_id):
+            await ledger.reports.freeze(campaign, call)
+    await settle_lost(ctx, tenant, campaign)
+    while True:
+        async with store.transaction() as ledger:
+            claimed = await ledger.reports.claim(campaign)
+        if claimed is None:
+            return
+        await send_report(ctx, tenant, claimed)
+
+
+# --- sync: Optimove's lists of listeners and templates hold ours ----------------------------------------------------
+
+
+@job
+async def sync(ctx: Context, tenant: TenantId) -> None:
+    """Register listeners and add templates that Optimove lacks; what is not ours is left alone."""
+    await sync_listeners(ctx, tenant)
+    await sync_templates(ctx, tenant)
+
+
+JOBS: Sequence[Job[...]] = (call_off, gather, report, sync)

@@ -1,0 +1,32 @@
+"""Every setting with its unit and default: one frozen object, built once; the only place that reads the environment."""
+
+from optirelay.settings._example import example
+from optirelay.settings._faults import BadSettings, Fault
+from optirelay.settings._read import find_settings, load, read
+from optirelay.settings._shapes import (
+    ChannelSettings,
+    OptimoveSettings,
+    ServiceSettings,
+    Settings,
+    SmtpSettings,
+    TenantSettings,
+)
+from optirelay.settings._values import HostPort, Rate, Secret
+
+__all__ = [
+    "BadSettings",
+    "ChannelSettings",
+    "Fault",
+    "HostPort",
+    "OptimoveSettings",
+    "Rate",
+    "Secret",
+    "ServiceSettings",
+    "Settings",
+    "SmtpSettings",
+    "TenantSettings",
+    "example",
+    "find_settings",
+    "load",
+    "read",
+]

@@ -1,0 +1,77 @@
+"""The commented file that `optirelay init` writes: every setting of this version, most of them commented out."""
+
+import secrets
+
+SECRET_BYTES = 32
+
+
+def example(tenant: str = "acme") -> str:
+    """A settings file with a fresh listener secret; it works once the tenant's API key is in the environment.
+
+    What is commented out with "#" and no space is a default, or an example where there is none.
+    """
+    variable = tenant.upper().replace("-", "_")
+    return _EXAMPLE.format(tenant=tenant, variable=variable, secret=secrets.token_urlsafe(SECRET_BYTES))
+
+
+_EXAMPLE = """\
+# Settings of optirelay. `optirelay check` tells what cannot work.
+# A line that begins with "#" and no space is a setting at its default, or an example: take the "#" away and change it.
+# Durations: 500ms 30s 15m 4h 7d; rates: 100/s 20/10s 5000/min. Relative paths count from this file's folder.
+# Any secret is a text, {{ env = "NAME" }} for an environment variable, or {{ file = "path" }}. This file holds one
+# (listener_secret): let nobody else read it.
+
+[service]
+#database = "embedded"                   # or postgresql://user:password@host/db, or {{ env = "DATABASE_URL" }}
+#data_dir = "./optirelay-data"           # embedded database, journals, files
+#listen = "127.0.0.1:8400"
+#public_url = "https://relay.example.com"    # what Optimove is told to call; default: http:// and what listen says
+#workers = 1                             # worker processes that `serve` starts beside the web process; 0: web only
+#takeover_after = "30s"                  # batches of a worker that was silent for so long are taken over
+#heal_every = "15m"                      # listeners and templates compared with Optimove's
+
+# One table for each Optimove customer; the name is yours.
+[tenants.{tenant}]
+api_url = "https://api5.optimove.net"    # Optimove tells you the number; /current is added unless a path is given
+api_key = {{ env = "{variable}_API_KEY" }}
+listener_secret = "{secret}"    # part of the listener's URL
+#timezone = "UTC"                        # for display
+#page_size = 10000                       # recipients asked of Optimove at once
+#rate_limit = "50/10s"                   # Optimove's budget for this key, shared by all workers
+#report = "interactions"
+
+# What Optimove's documents leave open.
+[tenants.{tenant}.optimove]
+# What we call which number; what is left out stays: sent = 0, delivered = 1, opened = 2, clicked = 3, unsubscribed = 4,
+# dropped = 5, complained = 6, and bounced as here.
+#metric_ids = {{ bounced = 9 }}
+#interaction_ids = {{ bounced = 7 }}
+#metrics_are = "totals"
+#templates_per_call = 100
+#metrics_per_call = 100
+#interactions_per_call = 10000
+
+# One table for each way to reach people; the name is yours, and template files use it.
+[tenants.{tenant}.channels.newsletter]
+scheduled_id = 504                       # Optimove's id of this channel, as it told you
+#triggered_id = 604                      # usually there is a second id for triggered campaigns
+#kind = "email"
+provider = "console"                     # prints, sends nothing | null: neither | smtp: needs the table below
+#address = "attribute:EMAIL"             # where Optimove has the address
+personalization = ["FIRST_NAME"]         # other attributes that templates use
+from = "Example <news@example.com>"      # a template may say otherwise
+#rate = "100/s"                          # default: as fast as it goes
+#expire_after = "24h"                    # up to this late a message still goes; later it is skipped
+#timeout = "30s"                         # one call to the provider
+#tries = 12
+#retry_within = "4h"
+#only_to = ["*@example.com"]             # default: everybody; for trials: nobody else is written to
+
+#[tenants.{tenant}.channels.newsletter.smtp]    # with provider = "smtp"
+#host = "smtp.example.com"
+#port = 587
+#security = "starttls"                   # starttls | tls | none
+#username = "{tenant}"
+#password = {{ env = "{variable}_SMTP_PASSWORD" }}
+#connections = 10
+"""

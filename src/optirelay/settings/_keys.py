@@ -1,0 +1,112 @@
+"""Which keys the file may hold: those of this version, and those whose names are taken by a later one."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import BaseModel
+
+from optirelay.settings._faults import NOT_BUILT, Fault, dotted, mend_of_stranger
+from optirelay.settings._shapes import (
+    INTERACTION_IDS,
+    METRIC_IDS,
+    ChannelSettings,
+    OptimoveSettings,
+    ServiceSettings,
+    SmtpSettings,
+    TenantSettings,
+)
+
+OURS = {"name", "path"}
+"""Fields that we fill in: what the table is called, where the file is."""
+
+
+@dataclass(frozen=True)
+class Room:
+    """A table: its keys, those of later versions, the tables inside. With `each`, its keys are the operator's names."""
+
+    built: frozenset[str] = frozenset()
+    unbuilt: frozenset[str] = frozenset()
+    inside: Mapping[str, "Room"] = field(default_factory=dict)
+    each: "Room | None" = None
+
+    def fault_of(self, key: str, at: tuple[str, ...]) -> Fault | None:
+        """What is wrong with this key, whatever its value."""
+        if self.each:
+            if re.fullmatch(r"[a-z0-9_-]{1,40}", key):
+                return None
+            return Fault(dotted((*at, key)), "this name cannot be used", "Write 1 to 40 of a-z 0-9 _ -")
+        if key in self.built:
+            return None
+        if key in self.unbuilt:
+            return Fault(dotted((*at, key)), NOT_BUILT, "Remove it")
+        return Fault(dotted((*at, key)), "unknown setting", mend_of_stranger(key, self.built))
+
+
+def keys_of(shape: type[BaseModel]) -> frozenset[str]:
+    """The keys as the file spells them."""
+    return frozenset(info.alias or name for name, info in shape.model_fields.items() if name not in OURS)
+
+
+SERVICE = Room(
+    built=keys_of(ServiceSettings),
+    unbuilt=frozenset({"allow_networks", "sweep_every", "keep_personal", "keep_messages"}),
+)
+OPTIMOVE = Room(
+    built=keys_of(OptimoveSettings),
+    unbuilt=frozenset({"rename", "attributes_per_call", "preferences_per_call"}),
+    inside={"metric_ids": Room(frozenset(METRIC_IDS)), "interaction_ids": Room(frozenset(INTERACTION_IDS))},
+)
+CHANNEL = Room(
+    built=keys_of(ChannelSettings),
+    unbuilt=frozenset(
+        {
+            "match",
+            "quiet_hours",
+            "expire_triggered_after",
+            "in_doubt",
+            "require_opt_in",
+            "opt_in",
+            "opt_in_values",
+            "communication_modes",
+            "apps",
+            "callback_secret",
+            "webhook",
+            "batch_file",
+        }
+    ),
+    inside={"smtp": Room(keys_of(SmtpSettings))},
+)
+TENANT = Room(
+    built=keys_of(TenantSettings),
+    unbuilt=frozenset(
+        {
+            "admin_api_key",
+            "listen_also",
+            "default_country",
+            "report_every",
+            "report_for",
+            "metrics_url",
+            "metrics_token",
+        }
+    ),
+    inside={"optimove": OPTIMOVE, "channels": Room(each=CHANNEL)},
+)
+DOCUMENT = Room(built=frozenset({"service", "tenants"}), inside={"service": SERVICE, "tenants": Room(each=TENANT)})
+
+
+def sift(value: Any, faults: list[Fault], room: Room = DOCUMENT, at: tuple[str, ...] = ()) -> Any:
+    """The table without the keys that have no place in it, each of which becomes a fault; what is no table stays."""
+    if not isinstance(value, dict):
+        return value
+    kept = {}
+    for key, inner in value.items():
+        fault = room.fault_of(key, at)
+        if fault:
+            faults.append(fault)
+            if not room.each:
+                continue
+        inner_room = room.each or room.inside.get(key)
+        kept[key] = sift(inner, faults, inner_room, (*at, key)) if inner_room else inner
+    return kept

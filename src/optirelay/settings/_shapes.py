@@ -1,0 +1,204 @@
+"""The settings as frozen types. Defaults stand here as the file would spell them."""
+
+import os.path
+from collections.abc import Callable, Iterable, Mapping
+from datetime import timedelta
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationInfo,
+    field_serializer,
+)
+
+from optirelay.settings import _secrets, _values
+from optirelay.settings._faults import NOT_BUILT, BadValue, quoted, shown
+from optirelay.settings._values import HostPort, Rate, Secret
+
+METRIC_IDS = {
+    "sent": 0,
+    "delivered": 1,
+    "opened": 2,
+    "clicked": 3,
+    "unsubscribed": 4,
+    "dropped": 5,
+    "complained": 6,
+    "bounced": 9,
+}
+INTERACTION_IDS = METRIC_IDS | {"bounced": 7}
+BUILT_PROVIDERS = ("console", "null", "smtp")
+UNBUILT_PROVIDERS = ("webhook",)
+NOBODY = "optirelay <noreply@optirelay.example>"
+"""The sender on channels that write to nobody, where none is named."""
+LARGEST_ID = 2**31 - 1
+
+
+def written(default: object, *, alias: str | None = None) -> Any:
+    """A default as the file would spell it."""
+    return Field(default=default, alias=alias)
+
+
+def in_folder(read: Callable[[object, Path], object]) -> BeforeValidator:
+    """A reader that needs to know where relative paths count from."""
+    return BeforeValidator(lambda value, info: read(value, folder_of(info)))
+
+
+def folder_of(info: ValidationInfo) -> Path:
+    """The folder of the settings file."""
+    assert info.context is not None, "settings are built by load() or read()"
+    folder: Path = info.context["folder"]
+    return folder
+
+
+def _read_data_dir(value: object, folder: Path) -> Path:
+    return Path(os.path.normpath(folder / _values.read_text(value)))
+
+
+@cache
+def providers() -> tuple[str, ...]:
+    """The providers that a channel may name: ours, and what is installed beside."""
+    installed = {entry.name for entry in entry_points(group="optirelay.channels")}
+    return (*BUILT_PROVIDERS, *sorted(installed.difference(BUILT_PROVIDERS, UNBUILT_PROVIDERS)))
+
+
+def _read_provider(value: object) -> str:
+    mend = f"Write one of {', '.join(providers())}"
+    if isinstance(value, str) and value in providers():
+        return value
+    if isinstance(value, str) and value in UNBUILT_PROVIDERS:
+        raise BadValue(f"{quoted(value)} is {NOT_BUILT}", mend)
+    raise BadValue(f"{shown(value)} is no provider", mend)
+
+
+def _over(defaults: Mapping[str, int]) -> BeforeValidator:
+    """A table that need not say everything again."""
+    return BeforeValidator(lambda value: {**defaults, **value} if isinstance(value, dict) else value)
+
+
+ApiKey = Annotated[Secret, in_folder(_secrets.read_api_key), PlainSerializer(str)]
+ListenerSecret = Annotated[Secret, in_folder(_secrets.read_listener_secret), PlainSerializer(str)]
+Password = Annotated[Secret, in_folder(_secrets.read_secret), PlainSerializer(str)]
+Url = Annotated[str, BeforeValidator(_values.read_http_url)]
+Attribute = Annotated[str, BeforeValidator(_values.read_attribute)]
+Pattern = Annotated[str, BeforeValidator(_values.read_pattern)]
+Duration = Annotated[timedelta, BeforeValidator(_values.duration())]
+AnyRate = Annotated[Rate, BeforeValidator(_values.read_rate)]
+EventId = Annotated[int, BeforeValidator(_values.whole_number(0, LARGEST_ID))]
+ChannelId = Annotated[int, BeforeValidator(_values.whole_number(1, LARGEST_ID))]
+PerCall = Annotated[int, BeforeValidator(_values.whole_number(1, 1_000_000))]
+
+
+class _Shape(BaseModel):
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        validate_default=True,
+        hide_input_in_errors=True,
+        arbitrary_types_allowed=True,
+    )
+
+
+class SmtpSettings(_Shape):
+    """Where a channel hands its mail over."""
+
+    host: Annotated[str, BeforeValidator(_values.read_host)]
+    port: Annotated[int, BeforeValidator(_values.whole_number(1, 65535))] = written(587)
+    security: Annotated[
+        Literal["starttls", "tls", "none"], BeforeValidator(_values.choice("starttls", "tls", "none"))
+    ] = written("starttls")
+    username: Annotated[str, BeforeValidator(_values.read_text)] | None = None
+    password: Password | None = None
+    connections: Annotated[int, BeforeValidator(_values.whole_number(1, 1000))] = written(10)
+
+
+class ChannelSettings(_Shape):
+    """One way to reach people: a provider behind one or two of Optimove's channels."""
+
+    name: str
+    kind: Annotated[Literal["email"], BeforeValidator(_values.choice("email", unbuilt=("sms", "push", "inapp")))] = (
+        written("email")
+    )
+    scheduled_id: ChannelId | None = None
+    triggered_id: ChannelId | None = None
+    provider: Annotated[str, BeforeValidator(_read_provider)] = written("console")
+    address_attribute: Annotated[str, BeforeValidator(_values.read_address)] = written(
+        "attribute:EMAIL", alias="address"
+    )
+    personalization: Annotated[tuple[Attribute, ...], BeforeValidator(_values.read_list)] = written([])
+    sender: Annotated[str, BeforeValidator(_values.read_sender)] = written(NOBODY, alias="from")
+    rate: AnyRate | None = None  # None: as fast as it goes
+    expire_after: Duration = written("24h")
+    timeout: Duration = written("30s")
+    tries: Annotated[int, BeforeValidator(_values.whole_number(1, 100))] = written(12)
+    retry_within: Duration = written("4h")
+    only_to: Annotated[tuple[Pattern, ...], BeforeValidator(_values.read_list)] = written([])  # empty: everybody
+    smtp: SmtpSettings | None = None
+
+
+class OptimoveSettings(_Shape):
+    """What Optimove's documents leave open."""
+
+    metric_ids: Annotated[Mapping[str, EventId], _over(METRIC_IDS)] = written({})
+    interaction_ids: Annotated[Mapping[str, EventId], _over(INTERACTION_IDS)] = written({})
+    metrics_are: Annotated[Literal["totals"], BeforeValidator(_values.choice("totals", unbuilt=("increments",)))] = (
+        written("totals")
+    )
+    templates_per_call: PerCall = written(100)
+    metrics_per_call: PerCall = written(100)
+    interactions_per_call: PerCall = written(10_000)
+
+
+class TenantSettings(_Shape):
+    """One Optimove customer."""
+
+    name: str
+    api_url: Url
+    api_key: ApiKey
+    listener_secrets: Annotated[tuple[ListenerSecret, ...], BeforeValidator(_secrets.read_rotation)] = Field(
+        alias="listener_secret"
+    )
+    timezone: Annotated[ZoneInfo, BeforeValidator(_values.read_timezone)] = written("UTC")
+    page_size: Annotated[int, BeforeValidator(_values.whole_number(1, 100_000))] = written(10_000)
+    rate_limit: AnyRate = written("50/10s")
+    report: Annotated[
+        Literal["interactions"], BeforeValidator(_values.choice("interactions", unbuilt=("save_event", "both")))
+    ] = written("interactions")
+    optimove: OptimoveSettings = written({})
+    channels: Mapping[str, ChannelSettings] = written({})
+
+
+class ServiceSettings(_Shape):
+    """The service itself, for all tenants."""
+
+    database: Annotated[str, in_folder(_secrets.read_database)] = written("embedded")
+    data_dir: Annotated[Path, in_folder(_read_data_dir)] = written("./optirelay-data")
+    listen: Annotated[HostPort, BeforeValidator(_values.read_listen)] = written("127.0.0.1:8400")
+    public_url: Url = Field(default_factory=lambda data: f"http://{data['listen']}")
+    workers: Annotated[int, BeforeValidator(_values.whole_number(0, 64))] = written(1)
+    takeover_after: Annotated[timedelta, BeforeValidator(_values.duration("1s", "1h"))] = written("30s")
+    heal_every: Duration = written("15m")
+
+    @field_serializer("database")
+    def _mask(self, database: str) -> str:
+        return _secrets.without_password(database)
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        for name, value in super().__repr_args__():
+            yield name, _secrets.without_password(value) if name == "database" else value
+
+
+class Settings(_Shape):
+    """All that one file says."""
+
+    service: ServiceSettings = written({})
+    tenants: Mapping[str, TenantSettings] = written({})
+    path: Path

@@ -1,0 +1,258 @@
+"""How a value is written in the settings file: each reader returns what it means or raises BadValue with the mend."""
+
+import hmac
+import ipaddress
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from email.headerregistry import Address
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+from email_validator import EmailNotValidError, validate_email
+
+from optirelay.settings._faults import NOT_BUILT, BadValue, quoted, shown
+
+UNITS = {
+    "ms": timedelta(milliseconds=1),
+    "s": timedelta(seconds=1),
+    "m": timedelta(minutes=1),
+    "min": timedelta(minutes=1),  # in rates alone
+    "h": timedelta(hours=1),
+    "d": timedelta(days=1),
+}
+LONGEST = "3650d"  # keeps `now + duration` inside the calendar
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """At most `count` in any `per`."""
+
+    count: int
+    per: timedelta
+
+    @property
+    def per_second(self) -> float:
+        """How many a second that is on average."""
+        return self.count / self.per.total_seconds()
+
+
+@dataclass(frozen=True, slots=True)
+class HostPort:
+    """Where to listen; an IPv6 address stands without its brackets."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class Secret:
+    """A text that shows itself only to who asks for it by name."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """The secret itself: for the wire, never for a log."""
+        return self._text
+
+    def matches(self, text: str) -> bool:
+        """Is this the secret? Takes the same time wherever the two differ."""
+        return hmac.compare_digest(self._text.encode("utf-8", "surrogatepass"), text.encode("utf-8", "surrogatepass"))
+
+    def __eq__(self, other: object) -> bool:
+        return self.matches(other._text) if isinstance(other, Secret) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+    def __repr__(self) -> str:
+        return "Secret(********)"
+
+    def __str__(self) -> str:
+        return "********"
+
+
+def whole_number(low: int, high: int) -> Callable[[object], int]:
+    """A reader of whole numbers from `low` to `high`."""
+
+    def read(value: object) -> int:
+        if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
+            return value
+        raise BadValue(f"{shown(value)} is no whole number from {low} to {high}", f"Write one from {low} to {high}")
+
+    return read
+
+
+def duration(least: str = "1ms", most: str = LONGEST) -> Callable[[object], timedelta]:
+    """A reader of durations, `least` and `most` included."""
+
+    def read(value: object) -> timedelta:
+        found = re.fullmatch(r"([0-9]{1,9})(ms|s|m|h|d)", value) if isinstance(value, str) else None
+        if found is None:
+            raise BadValue(f"{shown(value)} is no duration", "Write one such as 500ms, 30s, 15m, 4h or 7d, in quotes")
+        time = int(found[1]) * UNITS[found[2]]
+        if not _length(least) <= time <= _length(most):
+            raise BadValue(f"{shown(value)} is not from {least} to {most}", f"Write a duration from {least} to {most}")
+        return time
+
+    return read
+
+
+def _length(text: str) -> timedelta:
+    number, unit = re.split(r"(?<=[0-9])(?=[a-z])", text)
+    return int(number) * UNITS[unit]
+
+
+def read_rate(value: object) -> Rate:
+    """100/s, 20/10s, 5000/min."""
+    found = None
+    if isinstance(value, str):
+        found = re.fullmatch(r"([1-9][0-9]{0,8})/([1-9][0-9]{0,3})?(ms|s|min|m|h|d)", value)
+    if found is None:
+        raise BadValue(f"{shown(value)} is no rate", "Write one such as 100/s, 20/10s or 5000/min, in quotes")
+    return Rate(int(found[1]), int(found[2] or 1) * UNITS[found[3]])
+
+
+def choice(*built: str, unbuilt: tuple[str, ...] = ()) -> Callable[[object], str]:
+    """A reader of one word out of several; `unbuilt` are words of later versions."""
+    mend = f"Write {' or '.join(map(quoted, built))}"
+
+    def read(value: object) -> str:
+        if isinstance(value, str) and value in built:
+            return value
+        if isinstance(value, str) and value in unbuilt:
+            raise BadValue(f"{quoted(value)} is {NOT_BUILT}", mend)
+        raise BadValue(f"{shown(value)} is not known here", mend)
+
+    return read
+
+
+def read_text(value: object) -> str:
+    """A line of text that is not blank."""
+    if not isinstance(value, str) or not value.strip() or not value.isprintable():
+        raise BadValue(f"{shown(value)} is no line of text", "Write a text that is not blank, on one line, in quotes")
+    return value
+
+
+def read_list(value: object) -> tuple[object, ...]:
+    """A list without repeats; what stands in it is read by the next reader."""
+    if not isinstance(value, list):
+        raise BadValue(f"{shown(value)} is no list", 'Write a list such as ["a", "b"]')
+    seen: set[str] = set()
+    for entry in value:
+        if isinstance(entry, str) and entry in seen:
+            raise BadValue(f"{quoted(entry)} is named twice", "Name it once")
+        if isinstance(entry, str):
+            seen.add(entry)
+    return tuple(value)
+
+
+def read_attribute(value: object) -> str:
+    """The name of an attribute at Optimove, which joins names with semicolons."""
+    name = read_text(value)
+    if ";" in name or name != name.strip():
+        raise BadValue(f"{quoted(name)} is no attribute's name", "Write it as Optimove does, such as FIRST_NAME")
+    return name
+
+
+def read_address(value: object) -> str:
+    """The attribute that holds a person's address: "attribute:EMAIL" is EMAIL."""
+    mend = 'Write one such as "attribute:EMAIL"'
+    if value == "contacts":
+        raise BadValue(f'"contacts" is {NOT_BUILT}', mend)
+    if not isinstance(value, str) or not value.startswith("attribute:"):
+        raise BadValue(f"{shown(value)} names no attribute", mend)
+    return read_attribute(value.removeprefix("attribute:"))
+
+
+def read_pattern(value: object) -> str:
+    """An e-mail address in which * stands for anything."""
+    if not isinstance(value, str) or not re.fullmatch(r"[^\s@]+@[^\s@]+", value) or not value.isprintable():
+        raise BadValue(f"{shown(value)} is no pattern of addresses", 'Write one such as "*@acme.example"')
+    return value
+
+
+def read_sender(value: object) -> str:
+    """A bare address or Name <address>, returned as a header has it, the address in ASCII, the name not encoded."""
+    mend = 'Write one such as "Acme <news@acme.example>"'
+    if not isinstance(value, str) or not value.isprintable():
+        raise BadValue(f"{shown(value)} is no sender", mend)
+    named = re.fullmatch(r'\s*(?:"((?:[^"\\]|\\.)*)"|([^<>"]*?))\s*<([^<>]*)>\s*', value)
+    name = re.sub(r"\\(.)", r"\1", named[1] or "") or named[2] if named else ""
+    try:
+        # `test_environment` lets names under .test through; nothing is looked up.
+        found = validate_email(
+            named[3] if named else value.strip(),
+            check_deliverability=False,
+            allow_smtputf8=False,
+            test_environment=True,
+        )
+    except EmailNotValidError as error:
+        raise BadValue(f"{shown(value)} is no sender: {str(error).rstrip('.')}", mend) from error
+    return str(Address(name or "", addr_spec=found.ascii_email or found.normalized))
+
+
+def read_timezone(value: object) -> ZoneInfo:
+    """A name of the IANA database."""
+    try:
+        return ZoneInfo(read_text(value))
+    except (ValueError, KeyError, OSError) as error:
+        raise BadValue(
+            f"{shown(value)} is no time zone that this machine knows",
+            "Write one such as UTC or Europe/Paris; where no name is known, install tzdata",
+        ) from error
+
+
+def read_http_url(value: object) -> str:
+    """Absolute, http or https, without a query; comes back without a slash at its end. Messages never repeat it."""
+    mend = "Write one such as https://relay.example.com"
+    if not isinstance(value, str) or not re.fullmatch(r"[!-~]+", value):
+        raise BadValue("this is no URL in plain ASCII", mend)
+    try:
+        parts = urlsplit(value)
+        _ = parts.port  # a bad one is a ValueError
+    except ValueError as error:
+        raise BadValue("this is no URL", mend) from error
+    if parts.scheme not in {"http", "https"}:
+        raise BadValue("the URL is neither http:// nor https://", mend)
+    if not is_host(parts.hostname or ""):
+        raise BadValue("the URL names no host", mend)
+    if "@" in parts.netloc:
+        raise BadValue("the URL carries a user name or password", "Leave them out")
+    if "?" in value or "#" in value:
+        raise BadValue("the URL has a query or a fragment", "Leave out what begins with ? or #")
+    return value.rstrip("/")
+
+
+def is_host(text: str) -> bool:
+    """A name or an IP address, IPv6 without brackets."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return len(text) < 254 and bool(re.fullmatch(r"[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?", text))
+    return True
+
+
+def read_host(value: object) -> str:
+    """A host's name or IP address."""
+    if not isinstance(value, str) or not is_host(value):
+        raise BadValue(f"{shown(value)} is no host", "Write a name or an IP address, such as smtp.example.com")
+    return value
+
+
+def read_listen(value: object) -> HostPort:
+    """host:port; IPv6 as [::1]:8400."""
+    found = (
+        re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:\[\]]+)):([0-9]{1,5})", value) if isinstance(value, str) else None
+    )
+    host = (found[1] or found[2]) if found else ""
+    if found is None or not is_host(host) or not 1 <= int(found[3]) <= 65535:
+        mend = 'Write one such as "127.0.0.1:8400" or "[::1]:8400", the port from 1 to 65535'
+        raise BadValue(f"{shown(value)} is no host:port", mend)
+    return HostPort(host, int(found[3]))

@@ -1,0 +1,89 @@
+"""Campaigns: who gets which template when, worked out row by row when it is asked for."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from optirelay.simulator.customers import Customer, Customers
+
+Moment = timedelta | datetime  # counted from the first firing, or a time of its own
+
+
+@dataclass(slots=True)  # not frozen: a page has 10,000 of them
+class Row:
+    """One line of GetCustomerSendDetailsByChannel; `send_at` is None as long as it hangs on a firing to come."""
+
+    customer: Customer
+    template_id: int
+    send_at: datetime | None
+
+
+class RawRow(NamedTuple):
+    """A line that is served as it was given, to try what bad input does."""
+
+    value: Any
+
+
+@dataclass(slots=True, kw_only=True)
+class Campaign:
+    """One campaign on one channel; the same id on another channel is the other half of the same campaign."""
+
+    tenant_id: int
+    campaign_id: int
+    channel_id: int
+    templates: tuple[int, ...]
+    send_at: tuple[Moment, ...]
+    events: tuple[int, ...]
+    people: Customers
+    chosen: int | list[int] | None = None  # the first so many, these positions, or everyone there is at the firing
+    raw_rows: list[Any] = field(default_factory=list)
+    fire_at: Moment | None = None
+    fired_at: datetime | None = None  # the first time; from then on its rows can be read
+    cancelled_at: datetime | None = None
+    stamped_at: datetime | None = None  # the last TimeStamp it was told with
+
+    @property
+    def state(self) -> str:
+        """What has become of it: waiting, fired or cancelled."""
+        if self.cancelled_at:
+            return "cancelled"
+        return "fired" if self.fired_at else "waiting"
+
+    @property
+    def size(self) -> int:
+        """How many customers were chosen; the raw rows come on top."""
+        if isinstance(self.chosen, list):
+            return len(self.chosen)
+        return len(self.people) if self.chosen is None else self.chosen
+
+    def fire(self, now: datetime) -> None:
+        """From now on its rows can be read; a second firing changes nothing about them."""
+        if self.fired_at is None:
+            self.chosen = self.size if self.chosen is None else self.chosen
+            self.fired_at = now
+
+    def rows(self, start: int = 0, stop: int | None = None) -> Iterator[Row | RawRow]:
+        """The rows from `start` up to `stop`: every template meets every send time, raw rows stand in between."""
+        times = [self._time_of(moment) for moment in self.send_at]
+        made, raw = self.size, len(self.raw_rows)
+        mixed = 2 * min(made, raw)  # one of each in turn, then what is left
+        for place in range(start, min(made + raw, made + raw if stop is None else stop)):
+            if place < mixed:
+                number, is_raw = place // 2, place % 2 == 1
+            else:
+                number, is_raw = place - min(made, raw), raw > made
+            if is_raw:
+                yield RawRow(self.raw_rows[number])
+                continue
+            position = self.chosen[number] if isinstance(self.chosen, list) else number
+            yield Row(
+                self.people.at(position),
+                self.templates[number % len(self.templates)],
+                times[number // len(self.templates) % len(times)],
+            )
+
+    def _time_of(self, moment: Moment) -> datetime | None:
+        if isinstance(moment, datetime):
+            return moment
+        return self.fired_at + moment if self.fired_at else None

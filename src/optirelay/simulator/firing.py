@@ -1,0 +1,153 @@
+"""Notifications out: what is fired, to whom, in which order, and what became of it."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Coroutine, Iterable, Sequence
+from contextlib import nullcontext
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+import httpx2
+
+from optirelay.simulator.campaigns import Campaign
+from optirelay.simulator.clock import optimove_time, utc_now
+from optirelay.simulator.seeded import fraction_from
+from optirelay.simulator.world import World
+
+CANCELLED = 4
+BY_CHANNEL = 13  # the other types name no channel
+# Not documented: how long Optimove waits for a listener and whether it tries again.
+TIMEOUT_SECONDS = 10.0
+TRIES = 4
+PAUSE_SECONDS = 1.0
+SHUFFLED_OVER_SECONDS = 1.0
+
+
+class Notification(NamedTuple):
+    """One POST to one listener."""
+
+    tenant_id: int
+    url: str
+    body: dict[str, Any]
+
+
+class Firing:
+    """Fires in the background; to one address in order, unless a quirk shuffles."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._client: httpx2.AsyncClient | None = None  # made when needed: reading the certificates takes its time
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._shuffled = 0
+
+    async def start(self) -> None:
+        """Plan what the scenario wants to be fired by itself."""
+        for campaign in self._world.campaigns:
+            self.plan(campaign)
+
+    async def stop(self) -> None:
+        """Nothing more goes out."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._client:
+            await self._client.aclose()
+
+    def plan(self, campaign: Campaign) -> None:
+        """Fire at the campaign's own time, counted from now, if it has one."""
+        if campaign.fire_at is not None:
+            wait = campaign.fire_at if isinstance(campaign.fire_at, timedelta) else campaign.fire_at - utc_now()
+            self._start(self._fire_after(campaign, wait))
+
+    def fire(self, campaigns: Sequence[Campaign], events: Sequence[int] | None = None) -> int:
+        """The campaign on these channels has run: its rows can be read. How many notifications went out."""
+        now = utc_now()
+        for campaign in campaigns:
+            campaign.fire(now)
+        return self._notify(campaigns, campaigns[0].events if events is None else events, now)
+
+    def cancel(self, campaigns: Sequence[Campaign]) -> int:
+        """The campaign is off, on all of its channels. How many notifications went out."""
+        now = utc_now()
+        for campaign in campaigns:
+            campaign.cancelled_at = campaign.cancelled_at or now
+        return self._notify(campaigns, [CANCELLED], now)
+
+    def _notify(self, campaigns: Sequence[Campaign], events: Iterable[int], now: datetime) -> int:
+        stamp = now.replace(microsecond=0)
+        for earlier in (campaign.stamped_at for campaign in campaigns):
+            if earlier:
+                stamp = max(stamp, earlier + timedelta(seconds=1))
+        for campaign in campaigns:
+            campaign.stamped_at = stamp
+        notifications = [
+            notification for event in events for notification in self._about(campaigns, event, optimove_time(stamp))
+        ]
+        if self._world.quirks.notifications == "twice":
+            notifications = [notification for notification in notifications for _ in range(2)]
+        for notification in notifications:
+            self._start(self._deliver(notification))
+        return len(notifications)
+
+    def _about(self, campaigns: Sequence[Campaign], event: int, stamp: str) -> list[Notification]:
+        """What one event is for the listeners: https://developer.optimove.com/reference/post_general-registereventlistener."""
+        wire_id = self._world.quirks.wire_id
+        tenant = self._world.tenants[campaigns[0].tenant_id]
+        body = {
+            "EventTypeID": wire_id(event),
+            "TimeStamp": stamp,
+            "CampaignID": wire_id(campaigns[0].campaign_id),
+        }
+        heard = [(key.channel_id, url) for key, url in tenant.listeners.items() if key.event_type == event]
+        if event != BY_CHANNEL:
+            return [Notification(tenant.tenant_id, url, body) for _, url in heard]
+        return [
+            Notification(tenant.tenant_id, url, {**body, "ChannelID": wire_id(campaign.channel_id)})
+            for campaign in campaigns
+            for channel_id, url in heard
+            if channel_id in (None, campaign.channel_id)
+        ]
+
+    async def _fire_after(self, campaign: Campaign, wait: timedelta) -> None:
+        await asyncio.sleep(max(0.0, wait.total_seconds()))
+        if not campaign.cancelled_at:
+            self.fire([campaign])
+
+    async def _deliver(self, notification: Notification) -> None:
+        entry = self._world.remember(
+            "notifications",
+            notification.tenant_id,
+            utc_now(),
+            body=notification.body,
+            url=notification.url,
+            tries=0,
+            status=None,
+            error=None,
+        )
+        shuffled = self._world.quirks.notifications == "shuffled"
+        if shuffled:
+            self._shuffled += 1
+            part = fraction_from(f"{self._world.seed}:shuffled:{self._shuffled}")
+            await asyncio.sleep(part * SHUFFLED_OVER_SECONDS)
+        async with nullcontext() if shuffled else self._turns[notification.url]:
+            await self._post(notification, entry)
+        while entry["status"] != 200 and entry["tries"] < TRIES:
+            await asyncio.sleep(PAUSE_SECONDS)
+            await self._post(notification, entry)
+
+    async def _post(self, notification: Notification, entry: dict[str, Any]) -> None:
+        self._client = self._client or httpx2.AsyncClient(timeout=TIMEOUT_SECONDS, trust_env=False)
+        try:
+            answer = await self._client.post(notification.url, json=notification.body)
+        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+            outcome: dict[str, Any] = {"status": None, "error": f"{type(error).__name__}: {error}"}
+        else:
+            wrong = None if answer.status_code == 200 else f"answered {answer.status_code}"
+            outcome = {"status": answer.status_code, "error": wrong}
+        entry.update(tries=entry["tries"] + 1, **outcome)
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

@@ -1,0 +1,75 @@
+"""Where Optimove's documentation is silent or its service differs from it: each is a switch, with its source."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+from optirelay.simulator.errors import BadEntry
+
+
+@dataclass(frozen=True, slots=True)
+class Quirks:
+    """How this Optimove behaves today."""
+
+    # Rows of one answer. A comment of 2016 in github avalanchy/optimoveapi; newer connectors assume up to 200,000.
+    page_cap: int = 10_000
+    # Calls per API key, in a window that slides.
+    # https://developer.optimove.com/reference/understanding-api-rate-limits-at-optimove
+    calls: str = "50/10s"
+    # A public Node back end in production checks for a "webhook repeated by Optimove"; an order is documented nowhere.
+    notifications: str = "once"
+    # The older documentation has an array (github nicolasramy/optimove); github larvit/optimove_mocker notes that the
+    # live service of 2016 answered with `CustomerAttribute`, singular, holding one string.
+    attributes: str = "array"
+    # Public connectors read ids as numbers (TypeScript, Python) and as text that holds a number (PHP).
+    ids: str = "numbers"
+    # Not stated by the documentation. Older clients send running totals (github nicolasramy/optimove), so "replace";
+    # a public connector of 2023 posts the value 1 for each message, which only "add" makes sense of.
+    metrics: str = "replace"
+    # What AddChannelTemplates does with a TemplateID that is there: the documentation does not say.
+    known_template: str = "rename"
+
+    def budget(self) -> tuple[int, timedelta]:
+        """How many calls, in which time."""
+        count, _, seconds = self.calls.removesuffix("s").partition("/")
+        return int(count), timedelta(seconds=float(seconds))
+
+    def wire_id(self, number: int) -> int | str:
+        """An id as this Optimove writes it."""
+        return str(number) if self.ids == "strings" else number
+
+
+CHOICES = {
+    "notifications": ("once", "twice", "shuffled"),
+    "attributes": ("array", "joined", "singular"),
+    "ids": ("numbers", "strings"),
+    "metrics": ("replace", "add"),
+    "known_template": ("rename", "error"),
+}
+LATER = {"triggered_keys": "camel"}  # what is not built yet, and the one value of it that changes nothing
+
+
+def changed(quirks: Quirks, entry: Mapping[str, Any]) -> Quirks:
+    """The quirks with those of the entry put over them. BadEntry names the key that is wrong."""
+    given = {key: value for key, value in entry.items() if key not in LATER or value != LATER[key]}
+    for key, value in given.items():
+        _check(key, value)
+    return replace(quirks, **given)
+
+
+def _check(key: str, value: object) -> None:
+    if key in LATER:
+        raise BadEntry(f"quirks: {key} = {value!r} is not built yet; leave it out or give {LATER[key]!r}")
+    if key in CHOICES:
+        if value not in CHOICES[key]:
+            raise BadEntry(f"quirks: {key} is {value!r}; give one of {', '.join(CHOICES[key])}")
+    elif key == "page_cap":
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise BadEntry(f"quirks: page_cap is {value!r}; give a whole number from 1")
+    elif key == "calls":
+        if not isinstance(value, str) or not re.fullmatch(r"[1-9]\d*/(?!0+(\.0+)?s)\d+(\.\d+)?s", value):
+            raise BadEntry(f'quirks: calls is {value!r}; give calls and seconds such as "50/10s"')
+    else:
+        raise BadEntry(f"quirks: {key} is not one; there are {', '.join(asdict(Quirks()))}")

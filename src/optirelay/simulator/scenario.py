@@ -1,0 +1,192 @@
+"""Scenario entries, from a TOML file or as JSON one at a time, become part of a world."""
+
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from optirelay.simulator import calls
+from optirelay.simulator.campaigns import Campaign
+from optirelay.simulator.customers import Customer, Customers
+from optirelay.simulator.entry import Entry, is_number
+from optirelay.simulator.errors import BadEntry
+from optirelay.simulator.faults import FAULTS, Fault
+from optirelay.simulator.quirks import changed
+from optirelay.simulator.world import Tenant, World
+
+DEFAULT_SEED = 7
+DEFAULT_TENANT = {
+    "id": 7001,
+    "key": "demo-key",
+    "channels": {"504": "Mail scheduled", "604": "Mail triggered"},
+    "customers": 5000,
+}
+EVENTS = (1, 13)  # what a campaign fires; 4 is fired by cancelling it
+EVENTS_LATER = (2, 3, 5, 11, 14)
+
+
+def make_world(seed: int | None, scenario: Path | str | Mapping[str, Any] | None) -> World:
+    """A world as the scenario wants it; a seed that is given wins over the scenario's. BadEntry for what is wrong."""
+    entry = Entry("scenario", read_file(Path(scenario)) if isinstance(scenario, Path | str) else scenario or {})
+    own_seed = entry.number("seed", DEFAULT_SEED, least=0)
+    world = World(seed=own_seed if seed is None else seed)
+    world.quirks = changed(world.quirks, entry.take("quirks", {}))
+    for tenant in entry.listed("tenants", [DEFAULT_TENANT]):
+        add_tenant(world, tenant)
+    for campaign in entry.listed("campaigns", []):
+        add_campaign(world, campaign)
+    for fault in entry.listed("faults", []):
+        add_fault(world, fault)
+    entry.done()
+    return world
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """The entries of a TOML file."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadEntry(f"scenario: {path} cannot be read ({error.strerror}); give the path of a TOML file") from error
+    except ValueError as error:
+        raise BadEntry(f"scenario: {path} is no TOML: {error}") from error
+
+
+def add_tenant(world: World, values: Any) -> Tenant:
+    """Add a tenant; a known one gets the new key, channels and customers, and keeps what it was told."""
+    entry = Entry("tenants", values)
+    tenant_id, key = entry.number("id"), entry.text("key")
+    channels = _read_channels(entry)
+    made = entry.number("customers", 0, least=0)
+    entry.done()
+    owner = world.tenant_with(key)
+    if owner and owner.tenant_id != tenant_id:
+        raise BadEntry(f"tenants: key is that of tenant {owner.tenant_id}; the key tells the tenant, so give another")
+    customers = Customers(f"{world.seed}:{tenant_id}", made)
+    known = world.tenants.get(tenant_id)
+    if known:
+        known.key, known.channels, known.customers = key, channels, customers
+        return known
+    world.tenants[tenant_id] = Tenant(tenant_id, key, channels, customers)
+    return world.tenants[tenant_id]
+
+
+def _read_channels(entry: Entry) -> dict[int, str]:
+    channels = entry.take("channels")
+    if not isinstance(channels, Mapping) or not all(str(channel).isdecimal() for channel in channels):
+        raise entry.wrong("channels", channels, 'ids with names such as {"504": "Mail scheduled"}')
+    return {int(channel): str(name) for channel, name in channels.items()}
+
+
+def add_customers(world: World, values: Any) -> Tenant:
+    """Add customers to a tenant, or replace those whose id it knows."""
+    entry = Entry("customers", values)
+    tenant = _tenant_of(world, entry)
+    people = []
+    for row in entry.listed("customers"):
+        person = Entry("customers", row)
+        people.append(Customer(person.text("customer_id"), {k: v for k, v in row.items() if k != "customer_id"}))
+    entry.done()
+    for customer in people:
+        tenant.customers.put(customer)
+    return tenant
+
+
+def add_campaign(world: World, values: Any) -> Campaign:
+    """Add a campaign on one channel; the id of a known one is good for its other channels alone."""
+    entry = Entry("campaigns", values)
+    tenant = _tenant_of(world, entry)
+    campaign_id = entry.number("id", world.new_campaign_id())
+    channel_id = entry.number("channel")
+    if channel_id not in tenant.channels:
+        raise entry.wrong("channel", channel_id, f"one of tenant {tenant.tenant_id}'s: {sorted(tenant.channels)}")
+    if any(campaign.channel_id == channel_id for campaign in world.campaigns_with(campaign_id, tenant.tenant_id)):
+        raise entry.wrong("id", campaign_id, f"another one: it is taken on channel {channel_id}")
+    templates = entry.numbers("templates")
+    if not templates:
+        raise entry.wrong("templates", [], "at least one")
+    campaign = Campaign(
+        tenant_id=tenant.tenant_id,
+        campaign_id=campaign_id,
+        channel_id=channel_id,
+        templates=templates,
+        send_at=entry.moments("send_at", ["+0s"]),
+        events=read_events(entry, [13]),
+        people=tenant.customers,
+        chosen=_read_chosen(entry, tenant),
+        raw_rows=entry.listed("rows", []),
+        fire_at=entry.moment("fire_at"),
+    )
+    entry.done()
+    world.campaigns.append(campaign)
+    return campaign
+
+
+def read_events(entry: Entry, default: list[int]) -> tuple[int, ...]:
+    """The event types to fire; none at all is well: the campaign ran and nobody is told."""
+    events = entry.numbers("events", default)
+    for event in events:
+        if event in EVENTS_LATER:
+            raise entry.wrong("events", list(events), f"{EVENTS} alone: type {event} is not built yet")
+        if event not in EVENTS:
+            raise entry.wrong("events", list(events), f"some of {EVENTS}; type 4 is what cancelling fires")
+    return events
+
+
+def _read_chosen(entry: Entry, tenant: Tenant) -> int | list[int] | None:
+    chosen = entry.take("customers")
+    if chosen is None:
+        return None
+    if is_number(chosen) and 0 <= chosen <= len(tenant.customers):
+        return int(chosen)
+    if not isinstance(chosen, list):
+        mend = f"a number up to the {len(tenant.customers)} that tenant {tenant.tenant_id} has, or a list of ids"
+        raise entry.wrong("customers", chosen, mend)
+    positions = []
+    for customer_id in chosen:
+        position = tenant.customers.position_of(customer_id) if isinstance(customer_id, str) else None
+        if position is None:
+            raise entry.wrong("customers", customer_id, f"ids, as text, that tenant {tenant.tenant_id} has")
+        positions.append(position)
+    return positions
+
+
+def add_fault(world: World, values: Any) -> Fault:
+    """Let the next calls of a name go wrong."""
+    entry = Entry("faults", values)
+    named = entry.text("call")
+    names: dict[str, str] = {call.name.lower(): call.name for call in calls.CALLS}
+    if named.lower() not in names:
+        raise entry.wrong("call", named, f"one of {', '.join(names.values())}")
+    kind = entry.text("fault")
+    if kind not in FAULTS:
+        raise entry.wrong("fault", kind, f"one of {', '.join(FAULTS)}")
+    seconds = entry.take("seconds", 5)
+    if not (is_number(seconds) or isinstance(seconds, float)) or not 0 <= seconds <= 3600:
+        raise entry.wrong("seconds", seconds, "a number of seconds from 0 to 3600")
+    fault = Fault(names[named.lower()], kind, entry.number("times", 1), float(seconds))
+    entry.done()
+    world.faults.append(fault)
+    return fault
+
+
+def change_quirks(world: World, values: Any) -> None:
+    """Put the given quirks over those that there are."""
+    if not isinstance(values, Mapping):
+        raise BadEntry(f"quirks: give an object with keys, not {values!r}")
+    world.quirks = changed(world.quirks, values)
+
+
+def _tenant_of(world: World, entry: Entry) -> Tenant:
+    tenant_id = entry.number("tenant", next(iter(world.tenants)) if len(world.tenants) == 1 else None)
+    if tenant_id not in world.tenants:
+        raise entry.wrong("tenant", tenant_id, f"one of {sorted(world.tenants)}")
+    return world.tenants[tenant_id]
+
+
+ADD: dict[str, Callable[[World, Any], Any]] = {
+    "tenants": add_tenant,
+    "customers": add_customers,
+    "campaigns": add_campaign,
+    "faults": add_fault,
+    "quirks": change_quirks,
+}

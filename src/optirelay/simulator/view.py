@@ -1,0 +1,106 @@
+"""What the simulator knows and was told, as JSON."""
+
+from dataclasses import asdict
+from typing import Any
+
+from optirelay.simulator.campaigns import Campaign, RawRow
+from optirelay.simulator.clock import iso_time, optimove_time
+from optirelay.simulator.world import Tenant, World
+
+
+def state(world: World) -> dict[str, Any]:
+    """Everything; what it was told stands newest last."""
+    return {
+        "seed": world.seed,
+        "quirks": asdict(world.quirks),
+        "faults": [asdict(fault) for fault in world.faults],
+        "tenants": [_tenant(tenant) for tenant in world.tenants.values()],
+        "channels": [
+            {
+                "tenant": tenant.tenant_id,
+                "channel": channel_id,
+                "name": name,
+                "templates": [
+                    {"TemplateID": template_id, "TemplateName": template_name}
+                    for template_id, template_name in tenant.templates.get(channel_id, {}).items()
+                ],
+            }
+            for tenant in world.tenants.values()
+            for channel_id, name in tenant.channels.items()
+        ],
+        "campaigns": [campaign_state(world, campaign) for campaign in world.campaigns],
+        **world.told,
+    }
+
+
+def summary(world: World) -> dict[str, int]:
+    """Counts alone."""
+    counts = {"tenants": len(world.tenants), "campaigns": len(world.campaigns), "faults": len(world.faults)}
+    return counts | {kind: len(entries) for kind, entries in world.told.items()}
+
+
+def _tenant(tenant: Tenant) -> dict[str, Any]:
+    return {
+        "id": tenant.tenant_id,
+        "customers": len(tenant.customers),
+        "listeners": [
+            {"EventTypeID": event_type, "ChannelID": channel_id, "ListenerURL": url}
+            for (event_type, channel_id), url in tenant.listeners.items()
+        ],
+        "metrics": [{**key._asdict(), "value": value} for key, value in tenant.metrics.items()],
+        "interactions": [{**key._asdict(), "customers": count} for key, count in tenant.interactions.items()],
+    }
+
+
+def campaign_state(world: World, campaign: Campaign) -> dict[str, Any]:
+    """A campaign on one channel, with what a marketer would see of its results."""
+    tenant = world.tenants[campaign.tenant_id]
+    here = (campaign.campaign_id, campaign.channel_id)
+    return {
+        "tenant": campaign.tenant_id,
+        "id": campaign.campaign_id,
+        "channel": campaign.channel_id,
+        "state": campaign.state,
+        "customers": campaign.size,
+        "raw_rows": len(campaign.raw_rows),
+        "templates": list(campaign.templates),
+        "fired_at": campaign.fired_at and iso_time(campaign.fired_at),
+        "cancelled_at": campaign.cancelled_at and iso_time(campaign.cancelled_at),
+        "metrics": [
+            {"TemplateID": key.template_id, "MetricID": key.metric_id, "MetricValue": value}
+            for key, value in sorted(tenant.metrics.items())
+            if key[:2] == here
+        ],
+        "interactions": [
+            {
+                "TemplateID": key.template_id,
+                "EventID": key.event_id,
+                "InteractionDate": key.happened_on,
+                "RecipientGroupID": key.recipient_group_id,
+                "customers": count,
+            }
+            for key, count in tenant.interactions.items()
+            if key[:2] == here
+        ],
+    }
+
+
+def campaign_rows(campaign: Campaign) -> list[Any]:
+    """All rows in the order in which Optimove serves them, each with all attributes; raw rows as they are."""
+    return [
+        row.value
+        if isinstance(row, RawRow)
+        else {
+            "CustomerID": row.customer.customer_id,
+            "TemplateID": row.template_id,
+            "ScheduledTime": row.send_at and optimove_time(row.send_at),
+            "CustomerAttributes": row.customer.attributes,
+        }
+        for row in campaign.rows()
+    ]
+
+
+def people(tenant: Tenant) -> list[dict[str, Any]]:
+    """All customers of a tenant, each as it could be given back to /_sim/customers."""
+    everyone = (tenant.customers.at(position) for position in range(len(tenant.customers)))
+    return [{"customer_id": customer.customer_id, **customer.attributes} for customer in everyone]

@@ -1,0 +1,112 @@
+"""What the simulator knows and what it was told: state, and nothing that reaches outside."""
+
+from collections import Counter, defaultdict, deque
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from optirelay.simulator.campaigns import Campaign
+from optirelay.simulator.clock import iso_time
+from optirelay.simulator.customers import Customers
+from optirelay.simulator.faults import Fault
+from optirelay.simulator.quirks import Quirks
+
+FIRST_CAMPAIGN_ID = 90_001
+KINDS = ("listeners", "templates", "metrics", "interactions", "calls", "notifications")
+
+
+class ListenerKey(NamedTuple):
+    """What a listener hears: one type, on one channel or, with None, on all."""
+
+    event_type: int
+    channel_id: int | None
+
+
+class MetricKey(NamedTuple):
+    """What one total is about."""
+
+    campaign_id: int
+    channel_id: int
+    template_id: int
+    metric_id: int
+
+
+class InteractionKey(NamedTuple):
+    """What a number of customers is about; the same again adds to it."""
+
+    campaign_id: int
+    channel_id: int
+    template_id: int
+    event_id: int
+    happened_on: str
+    recipient_group_id: int
+    app_id: str | None
+
+
+@dataclass(slots=True)
+class Tenant:
+    """One Optimove customer: its data, and what it was told."""
+
+    tenant_id: int
+    key: str = field(repr=False)
+    channels: dict[int, str]
+    customers: Customers
+    listeners: dict[ListenerKey, str] = field(default_factory=dict)
+    templates: defaultdict[int, dict[int, str]] = field(default_factory=lambda: defaultdict(dict))
+    metrics: dict[MetricKey, int] = field(default_factory=dict)
+    interactions: Counter[InteractionKey] = field(default_factory=Counter)
+    called_at: deque[datetime] = field(default_factory=deque)
+
+    def may_call(self, quirks: Quirks, now: datetime) -> bool:
+        """Whether the key's budget has room for one more call, which is then counted; refused calls cost nothing."""
+        calls, window = quirks.budget()
+        while self.called_at and now - self.called_at[0] >= window:
+            self.called_at.popleft()
+        if len(self.called_at) >= calls:
+            return False
+        self.called_at.append(now)
+        return True
+
+
+@dataclass(slots=True)
+class World:
+    """Everything at once; one simulator, one world."""
+
+    seed: int
+    quirks: Quirks = field(default_factory=Quirks)
+    tenants: dict[int, Tenant] = field(default_factory=dict)
+    campaigns: list[Campaign] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+    told: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: {kind: [] for kind in KINDS})
+
+    def tenant_with(self, key: str) -> Tenant | None:
+        """The tenant that this API key belongs to."""
+        return next((tenant for tenant in self.tenants.values() if tenant.key == key), None)
+
+    def campaigns_with(self, campaign_id: int, tenant_id: int | None = None) -> list[Campaign]:
+        """The campaign on each of its channels, of one tenant or of all."""
+        return [
+            campaign
+            for campaign in self.campaigns
+            if campaign.campaign_id == campaign_id and tenant_id in (None, campaign.tenant_id)
+        ]
+
+    def new_campaign_id(self) -> int:
+        """One that no campaign has yet."""
+        return max((campaign.campaign_id + 1 for campaign in self.campaigns), default=FIRST_CAMPAIGN_ID)
+
+    def next_fault(self, call: str) -> Fault | None:
+        """The fault that this call meets, used up once."""
+        for fault in self.faults:
+            if fault.call == call:
+                fault.times -= 1
+                if not fault.times:
+                    self.faults.remove(fault)
+                return fault
+        return None
+
+    def remember(self, kind: str, tenant_id: int | None, now: datetime, **entry: Any) -> dict[str, Any]:
+        """Keep what happened, newest last."""
+        kept = {"at": iso_time(now), "tenant": tenant_id, **entry}
+        self.told[kind].append(kept)
+        return kept

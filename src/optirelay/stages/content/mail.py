@@ -1,0 +1,189 @@
+"""A template and a recipient become a mail."""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from functools import lru_cache
+from hashlib import blake2b
+
+from email_validator import EmailNotValidError, validate_email
+
+from optirelay.model import CampaignId, Message, Outgoing, TemplateContent, TemplateId
+from optirelay.stages.content.bounds import HTML, TEXT, TEXT_FROM_HTML
+from optirelay.stages.content.mime import Body, encoded, mailbox, one_line, unstructured
+from optirelay.stages.content.plain import text_of, text_template_of
+from optirelay.stages.content.templating import LIQUID, BadTemplate, CannotRender, Part, parse
+
+_PLAIN_ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,255}")
+
+Scope = Mapping[str, object]
+
+
+def check(content: TemplateContent) -> list[str]:
+    """The names that the template looks up, without those it assigns itself. Raises BadTemplate with every fault."""
+    names: set[str] = set()
+    faults: list[str] = []
+    for name, source, environment in (
+        ("subject", content.subject, TEXT),
+        ("html", content.html, HTML),
+        ("text", content.text or "", TEXT),
+    ):
+        try:
+            names.update(parse(name, source, environment).names)
+        except BadTemplate as bad:
+            faults += bad.faults
+    try:
+        names.update(_Sender(content.sender).names if content.sender is not None else ())
+    except BadTemplate as bad:
+        faults += bad.faults
+    if faults:
+        raise BadTemplate(*faults)
+    return sorted(names)
+
+
+def prepare(content: TemplateContent, *, default_sender: str) -> "MailTemplate":
+    """What renders mails of this template; made once a template version. Raises BadTemplate."""
+    return MailTemplate(content, default_sender)
+
+
+class MailTemplate:
+    """A template whose constant parts are parsed and encoded already."""
+
+    def __init__(self, content: TemplateContent, default_sender: str) -> None:
+        sender = default_sender if content.sender is None else content.sender
+        self._sender = _Sender(sender)
+        self._subject = parse("subject", content.subject, TEXT)
+        self._html = parse("html", content.html, HTML)
+        self._html_body = Body(self._html.constants)
+        self._text = _text_part(content)
+        self._text_body = Body(self._text.constants) if self._text else None
+        digest = blake2b(repr((content, sender)).encode("utf-8", "replace"), digest_size=16).hexdigest()
+        boundary = f"=_{digest}"  # quoted-printable never holds "=_"
+        self._opening = (
+            "MIME-Version: 1.0\r\n"
+            f'Content-Type: multipart/alternative;\r\n boundary="{boundary}"\r\n\r\n'
+            f"--{boundary}{_part_headers('plain')}"
+        ).encode()
+        self._between = f"\r\n--{boundary}{_part_headers('html')}".encode()
+        self._closing = f"\r\n--{boundary}--\r\n".encode()
+
+    def render(self, message: Message, *, campaign_id: CampaignId, template_id: TemplateId, at: datetime) -> Outgoing:
+        """The mail for one recipient; `at` is its date. Raises CannotRender."""
+        scope = {
+            **message.personalization,
+            "customer_id": message.customer_id,
+            "campaign_id": campaign_id,
+            "promo_codes": [],
+        }
+        try:
+            sender_header, sender = self._sender.render(scope, at)
+            to = _to_ascii_domain(message.address, "the recipient's address")
+            subject = one_line(self._subject.whole(self._subject.render(scope, at)))
+            html = self._html.render(scope, at)
+            pieces = [
+                sender_header,
+                f"To: {to}\r\n".encode(),
+                unstructured("Subject", subject),
+                _date_line(at),
+                f"Message-ID: <{message.sid}@{sender.rpartition('@')[2]}>\r\n".encode("ascii"),
+                self._opening,
+                *self._text_pieces(scope, at, html),
+                self._between,
+                *self._html_body.with_text(html),
+                self._closing,
+            ]
+        except CannotRender as error:
+            raise CannotRender(f"Template {template_id} cannot be made into this message: {error}.") from None
+        return Outgoing(
+            sid=message.sid,
+            campaign_id=campaign_id,
+            customer_id=message.customer_id,
+            template_id=template_id,
+            sender=sender,
+            to=to,
+            subject=subject,
+            content=b"".join(pieces),
+        )
+
+    def _text_pieces(self, scope: Scope, at: datetime, html: list[str]) -> list[bytes]:
+        if self._text is None or self._text_body is None:
+            return [encoded(text_of(self._html.whole(html)))]
+        return self._text_body.with_text(self._text.render(scope, at))
+
+
+@lru_cache(maxsize=64)
+def _date_line(at: datetime) -> bytes:
+    return f"Date: {format_datetime(at.astimezone(UTC))}\r\n".encode("ascii")
+
+
+def _part_headers(subtype: str) -> str:
+    return f'\r\nContent-Type: text/{subtype}; charset="utf-8"\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n'
+
+
+def _text_part(content: TemplateContent) -> Part | None:
+    """The text's own template, or one made from the HTML; None where each text is made from the rendered HTML."""
+    if content.text is not None:
+        return parse("text", content.text, TEXT)
+    source = text_template_of(content.html)
+    try:
+        return None if source is None else parse("text", source, TEXT_FROM_HTML)
+    except BadTemplate:  # the HTML can be parsed, what was made of it cannot
+        return None
+
+
+class _Sender:
+    """Who writes: `Name <address>`, or an address; Liquid in each, and a value in the one never becomes the other."""
+
+    def __init__(self, source: str) -> None:
+        name, address = _name_and_address(source)
+        self._name = parse("from", name, TEXT)
+        self._address = parse("from", address, TEXT)
+        self.names = {*self._name.names, *self._address.names}
+        self._constant: tuple[bytes, str] | None = None
+        if not (self._name.dynamic or self._address.dynamic):
+            try:
+                self._constant = self._lines(name, address)
+            except CannotRender:
+                raise BadTemplate(
+                    f"from: {address.strip()!r} is no e-mail address; write it as Name <somebody@example.com>."
+                ) from None
+
+    def render(self, scope: Scope, at: datetime) -> tuple[bytes, str]:
+        """The header line and the bare address."""
+        if self._constant is not None:
+            return self._constant
+        name, address = (part.whole(part.render(scope, at)) for part in (self._name, self._address))
+        return self._lines(name, address)
+
+    @staticmethod
+    def _lines(name: str, address: str) -> tuple[bytes, str]:
+        name = one_line(name)
+        if len(name) > 1 and name[0] == name[-1] == '"':
+            name = name[1:-1]
+        bare = _valid(address.strip(), "the from's address")
+        return mailbox("From", name, bare), bare
+
+
+def _name_and_address(source: str) -> tuple[str, str]:
+    """Cut at the last `<` that is not Liquid's."""
+    cut = LIQUID.sub(lambda piece: "." * len(piece[0]), source).rfind("<")
+    if cut < 0:
+        return "", source
+    address = source[cut + 1 :].rstrip()
+    return source[:cut], address.removesuffix(">") if address.endswith(">") else address + "<"  # which no address has
+
+
+def _to_ascii_domain(address: str, what: str) -> str:
+    """As a header and an envelope hold it: the domain in ASCII, a local part that is not ASCII as it is."""
+    if _PLAIN_ADDRESS.fullmatch(address):
+        return address
+    return _valid(address, what)
+
+
+def _valid(address: str, what: str) -> str:
+    try:
+        valid = validate_email(address, check_deliverability=False, globally_deliverable=False)
+    except EmailNotValidError:
+        raise CannotRender(f"{what} is empty or no e-mail address") from None
+    return f"{valid.local_part}@{valid.ascii_domain}"

@@ -1,0 +1,187 @@
+"""A text of a template: parsed once, with its constants apart, rendered often."""
+
+import inspect
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from liquid import Environment, RenderContext, escape
+from liquid.ast import Node
+from liquid.builtin.content import ContentNode
+from liquid.builtin.expressions import FilteredExpression, KeywordArgument, Path, StringLiteral
+from liquid.builtin.expressions.filtered import Filter
+from liquid.builtin.expressions.primitive import RangeLiteral
+from liquid.builtin.output import OutputNode
+from liquid.exceptions import FilterError, LiquidError, LiquidTypeError, ResourceLimitError
+from liquid.expression import Expression
+from liquid.template import BoundTemplate
+from liquid.token import Token
+
+from optirelay.errors import GiveUp, NeedsOperator
+from optirelay.stages.content.bounds import MAX_OUTPUT, MAX_WORK, BoundedEnvironment, Context, Output, RangeEnd
+
+LIQUID = re.compile(r"\{%-?\s*raw\s*-?%\}.*?\{%-?\s*endraw\s*-?%\}|\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)
+"""A piece of Liquid in a source that can be parsed."""
+
+TOO_MUCH = f"it writes more than {MAX_OUTPUT:,} characters or works through more than {MAX_WORK:,}"
+NOT_TEXT = ("promo_codes", "now", "today")  # what is in scope and no string
+
+
+class CannotRender(GiveUp):
+    """A message that its template cannot be made into; the text shows no value of the recipient's."""
+
+
+class BadTemplate(NeedsOperator):
+    """A template that is no Liquid; `faults` has a sentence for each part that is wrong, the text has them all."""
+
+    def __init__(self, *faults: str) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = faults
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """Most of the Liquid there is: `{{ NAME }}`, perhaps with a `default`; rendered without Liquid's machinery."""
+
+    name: str
+    default: str
+    escaped: bool
+
+    def render(self, scope: Mapping[str, object]) -> str:
+        value = scope.get(self.name)
+        if not value:
+            return self.default
+        return str(escape(value)) if self.escaped else str(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One parsed text of a template: constants, and what is rendered between them (one less)."""
+
+    name: str
+    constants: tuple[str, ...]
+    dynamic: tuple[Value | Node, ...]
+    names: tuple[str, ...]  # the top-level names it looks up, without those it assigns itself
+    template: BoundTemplate = field(repr=False)
+
+    def render(self, scope: Mapping[str, object], at: datetime) -> list[str]:
+        """What stands between the constants. Raises CannotRender."""
+        rendered: list[str] = []
+        output: Output | None = None
+        left = MAX_OUTPUT
+        for dynamic in self.dynamic:
+            if isinstance(dynamic, Value):
+                text = dynamic.render(scope)
+            else:
+                output = output or Output(Context(self.template, scope, at))
+                text = self._rendered(dynamic, output)
+            rendered.append(text)
+            left -= len(text)
+            if left < 0:
+                raise CannotRender(f"{self.name}: {TOO_MUCH}")
+        return rendered
+
+    def _rendered(self, node: Node, output: Output) -> str:
+        try:
+            node.render(output.context, output)
+            return output.take()
+        except Exception as error:  # noqa: BLE001  # whatever a template and a value make of each other
+            raise CannotRender(_why(self.name, node, error)) from None
+
+    def whole(self, rendered: Iterable[str]) -> str:
+        """The constants with what was rendered between them."""
+        between = iter(rendered)
+        return self.constants[0] + "".join(next(between) + constant for constant in self.constants[1:])
+
+
+def parse(name: str, source: str, environment: BoundedEnvironment) -> Part:
+    """A part of a template, ready to be rendered. Raises BadTemplate."""
+    try:
+        template = environment.from_string(source)
+        _inspect(template)
+        used = template.analyze()
+    except LiquidError as error:
+        cause = error.__cause__
+        what = "it is nested too deep" if isinstance(cause, RecursionError | ResourceLimitError) else error.message
+        line = _line_of(error.token)
+        where = f"{name}, line {line}" if line else f"{name}, at its end"
+        raise BadTemplate(f"{where}: {what}; correct it and push the template again.") from None
+    constants, dynamic = [""], list[Value | Node]()
+    for node in template.nodes:
+        if isinstance(node, ContentNode):
+            constants[-1] += node.text
+        else:
+            dynamic.append(_value_of(node, not_plain={*used.locals, *NOT_TEXT}, escaped=environment.autoescape) or node)
+            constants.append("")
+    return Part(name, tuple(constants), tuple(dynamic), tuple(sorted(used.globals)), template)
+
+
+def _value_of(node: Node, *, not_plain: Collection[str], escaped: bool) -> Value | None:
+    """The node as a plain value, if it is one of the recipient's and nothing but its `default` is asked of it."""
+    expression = node.expression if isinstance(node, OutputNode) else None
+    if not isinstance(expression, FilteredExpression) or not isinstance(expression.left, Path):
+        return None
+    name, filters = expression.left.path[0], expression.filters or []
+    if len(expression.left.path) > 1 or not isinstance(name, str) or name in not_plain:
+        return None
+    if not filters:
+        return Value(name, "", escaped)
+    arguments = filters[0].args
+    if len(filters) > 1 or filters[0].name != "default" or len(arguments) != 1:
+        return None
+    default = arguments[0].value
+    return Value(name, default.value, escaped) if isinstance(default, StringLiteral) else None
+
+
+def _inspect(template: BoundTemplate) -> None:
+    """Find filters that do not exist or get the wrong number of arguments; put bounds on ranges."""
+    for expression in _expressions(template):
+        if isinstance(expression, RangeLiteral):
+            expression.start = RangeEnd(expression.start)
+            expression.stop = RangeEnd(expression.stop)
+        if isinstance(expression, FilteredExpression):
+            for used in expression.filters or ():
+                _inspect_filter(used, template.env)
+
+
+def _inspect_filter(used: Filter, environment: Environment) -> None:
+    used.validate_filter_arguments(environment)
+    signature = inspect.signature(environment.filters[used.name])
+    named = [argument.name for argument in used.args if isinstance(argument, KeywordArgument)]
+    ours = [name for name in ("context", "environment") if name in signature.parameters]
+    try:
+        signature.bind(None, *[None] * (len(used.args) - len(named)), **dict.fromkeys(named + ours))
+    except TypeError as error:
+        raise LiquidTypeError(f"the filter '{used.name}': {error}", token=used.token) from None
+
+
+def _expressions(template: BoundTemplate) -> Iterator[Expression]:
+    context = RenderContext(template)
+    nodes = list(template.nodes)
+    while nodes:
+        node = nodes.pop()
+        nodes.extend(node.children(context))
+        expressions = list(node.expressions())
+        while expressions:
+            expression = expressions.pop()
+            expressions.extend(expression.children())
+            yield expression
+
+
+def _line_of(token: Token | None) -> int | None:
+    if token is None or token.start_index < 0:
+        return None
+    return token.source.count("\n", 0, token.start_index) + 1
+
+
+def _why(name: str, node: Node, error: Exception) -> str:
+    """Where and what, in words of ours: Liquid's own may quote a value."""
+    line = _line_of(getattr(error, "token", None) or node.token)
+    if isinstance(error, ResourceLimitError | MemoryError | RecursionError):
+        what = TOO_MUCH
+    elif isinstance(error, FilterError | LiquidTypeError):
+        what = "something is asked of a value that it cannot do"
+    else:
+        what = f"a filter or tag cannot use the value that it gets ({type(error).__name__})"
+    return f"{name}, line {line}: {what}"

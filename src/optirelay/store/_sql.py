@@ -1,0 +1,74 @@
+"""The statements in queries/*.sql by name, and the one way to run them."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any, LiteralString, TypeVar, cast
+
+from psycopg import AsyncConnection
+from psycopg.rows import class_row, scalar_row
+
+Row = TypeVar("Row")
+
+_NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
+
+
+@cache
+def statements(area: str) -> Mapping[str, LiteralString]:
+    """Each statement of queries/<area>.sql by the name in the comment above it."""
+    text = files("optirelay.store").joinpath(f"queries/{area}.sql").read_text()
+    _, *parts = _NAME.split(text)
+    return {name: cast("LiteralString", body.strip()) for name, body in zip(parts[::2], parts[1::2], strict=True)}
+
+
+@dataclass(frozen=True, slots=True)
+class Statements:
+    """Runs the statements of one file on one connection; `fixed` parameters, such as the tenant, go with each."""
+
+    connection: AsyncConnection[Any]
+    area: str
+    fixed: Mapping[str, Any]
+
+    async def do(self, name: str, /, **params: Any) -> int:
+        """Run it; how many rows it touched."""
+        cursor = await self.connection.execute(statements(self.area)[name], {**self.fixed, **params})
+        return cursor.rowcount
+
+    async def rows(self, shape: type[Row], name: str, /, **params: Any) -> list[Row]:
+        """Every row, each as a `shape` by its columns' names."""
+        async with self.connection.cursor(row_factory=class_row(shape)) as cursor:
+            await cursor.execute(statements(self.area)[name], {**self.fixed, **params})
+            return await cursor.fetchall()
+
+    async def row(self, shape: type[Row], name: str, /, **params: Any) -> Row | None:
+        """The first row, or None."""
+        async with self.connection.cursor(row_factory=class_row(shape)) as cursor:
+            await cursor.execute(statements(self.area)[name], {**self.fixed, **params})
+            return await cursor.fetchone()
+
+    async def values(self, name: str, /, **params: Any) -> list[Any]:
+        """The first column of every row."""
+        async with self.connection.cursor(row_factory=scalar_row) as cursor:
+            await cursor.execute(statements(self.area)[name], {**self.fixed, **params})
+            return await cursor.fetchall()
+
+    async def value(self, name: str, /, **params: Any) -> Any:
+        """The first column of the first row, or None."""
+        async with self.connection.cursor(row_factory=scalar_row) as cursor:
+            await cursor.execute(statements(self.area)[name], {**self.fixed, **params})
+            return await cursor.fetchone()
+
+    async def copy(self, name: str, rows: list[tuple[Any, ...]], types: tuple[str, ...] = ()) -> None:
+        """COPY rows in; `types` are the columns' types, where the statement says `format binary`."""
+        if not rows:
+            return
+        async with (
+            self.connection.cursor() as cursor,
+            cursor.copy(statements(self.area)[name]) as copy,
+        ):
+            if types:
+                copy.set_types(types)
+            for row in rows:
+                await copy.write_row(row)

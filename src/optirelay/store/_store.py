@@ -1,0 +1,257 @@
+"""The store: one pool of connections to PostgreSQL, transactions over it, and what is known across tenants."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Self
+
+import psycopg
+from psycopg import AsyncConnection
+from psycopg.conninfo import conninfo_to_dict
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from optirelay.errors import NeedsOperator, TryLater
+from optirelay.model import TenantId
+from optirelay.store._migrate import migrate
+from optirelay.store._sql import Statements
+from optirelay.store.batches import Batches
+from optirelay.store.campaigns import Campaigns
+from optirelay.store.looks import Looks
+from optirelay.store.pages import Pages
+from optirelay.store.problems import Problems
+from optirelay.store.reports import Reports
+from optirelay.store.templates import Templates
+
+_CONNECT_SECONDS = 10
+NOTIFICATION_CHANNEL = "optirelay_notification"
+BATCH_CHANNEL = "optirelay_batch"
+
+
+class StoreUnavailable(TryLater):
+    """PostgreSQL does not answer; nothing was kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """One request of Optimove as it arrived."""
+
+    tenant: int
+    id: int
+    hash: bytes
+    body: bytes = field(repr=False)
+    received_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemRow:
+    """One problem, as the operator is shown it."""
+
+    kind: str
+    tenant: TenantId | None
+    channel: str | None
+    campaign_id: str | None
+    since: datetime
+    problem: str
+    mend: str
+
+
+class Ledger:
+    """One tenant's rows inside one transaction: all of it is written, or nothing."""
+
+    def __init__(self, connection: AsyncConnection[Any], name: TenantId, tenant: int) -> None:
+        self.tenant = name
+        self.connection = connection  # for jobs, which commit with the rows they speak of
+        self.campaigns = Campaigns(connection, tenant)
+        self.pages = Pages(connection, tenant)
+        self.batches = Batches(connection, tenant)
+        self.reports = Reports(connection, tenant)
+        self.templates = Templates(connection, tenant)
+        self.problems = Problems(connection, tenant)
+        self.looks = Looks(connection, tenant)
+
+    def savepoint(self) -> AbstractAsyncContextManager[object]:
+        """What goes wrong inside is undone, and the transaction goes on."""
+        return self.connection.transaction()
+
+
+class TenantStore:
+    """One tenant's rows. No method here can reach another tenant's."""
+
+    def __init__(self, pool: AsyncConnectionPool, name: TenantId, tenant: int) -> None:
+        self._pool = pool
+        self._name = name
+        self._tenant = tenant
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Ledger]:
+        """A transaction over this tenant's rows. StoreUnavailable where PostgreSQL does not answer."""
+        async with _connection(self._pool) as connection, connection.transaction():
+            yield Ledger(connection, self._name, self._tenant)
+
+
+class Everyone:
+    """All tenants' rows inside one transaction."""
+
+    def __init__(self, connection: AsyncConnection[Any], numbers: Mapping[TenantId, int]) -> None:
+        self._connection = connection
+        self._sql = Statements(connection, "everyone", {})
+        self._names = {number: name for name, number in numbers.items()}
+
+    def ledger(self, tenant: int) -> Ledger | None:
+        """One tenant's rows, in this transaction; None where the settings no longer have the tenant."""
+        name = self._names.get(tenant)
+        return None if name is None else Ledger(self._connection, name, tenant)
+
+    async def take_notifications(self, limit: int) -> list[Notification]:
+        """The oldest that nobody has read, locked until the transaction ends."""
+        return await self._sql.rows(Notification, "take_notifications", limit=limit)
+
+    async def settle_notifications(self, notifications: Sequence[Notification], state: str) -> None:
+        """They are `done`, or `set_aside` because the store refused what they say."""
+        await self._sql.do(
+            "settle_notifications",
+            tenants=[n.tenant for n in notifications],
+            ids=[n.id for n in notifications],
+            state=state,
+        )
+
+
+class Store:
+    """All tenants' rows in one PostgreSQL."""
+
+    def __init__(self, pool: AsyncConnectionPool, conninfo: str, numbers: Mapping[TenantId, int]) -> None:
+        self.pool = pool
+        self._conninfo = conninfo
+        self._numbers = numbers
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, conninfo: str, channels: Mapping[TenantId, Iterable[str]]) -> AsyncIterator[Self]:
+        """Connect, bring the tables up to date, and make tenants and their channels known.
+
+        NeedsOperator where the server cannot be reached or refuses us.
+        """
+        try:
+            await asyncio.to_thread(migrate, conninfo)
+        except psycopg.OperationalError as error:
+            raise NeedsOperator(f"the database does not answer: {_say(error)}; check [service] database") from error
+        except psycopg.errors.InsufficientPrivilege as error:
+            raise NeedsOperator(f"the database refuses to make tables: {_say(error)}; grant its user CREATE") from error
+        pool = AsyncConnectionPool(
+            conninfo,
+            min_size=2,
+            max_size=20,
+            timeout=_CONNECT_SECONDS,
+            open=False,
+            check=AsyncConnectionPool.check_connection,
+            kwargs={"connect_timeout": _CONNECT_SECONDS, "options": f"-c timezone=UTC {_options(conninfo)}".strip()},
+        )
+        await pool.open()
+        try:
+            yield cls(pool, conninfo, await _keep_names(pool, channels))
+        finally:
+            await pool.close()
+
+    def tenant(self, tenant: TenantId) -> TenantStore:
+        """One tenant's rows. KeyError where the settings do not have it."""
+        return TenantStore(self.pool, tenant, self._numbers[tenant])
+
+    def number_of(self, tenant: TenantId) -> int:
+        """The number that stands for a tenant in every key."""
+        return self._numbers[tenant]
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Everyone]:
+        """A transaction over all tenants' rows. StoreUnavailable where PostgreSQL does not answer."""
+        async with _connection(self.pool) as connection, connection.transaction():
+            yield Everyone(connection, self._numbers)
+
+    async def keep_notifications(self, notifications: Sequence[tuple[TenantId, bytes]]) -> None:
+        """Keep raw bodies, all in one commit, and wake whoever reads them. StoreUnavailable: nothing was kept."""
+        async with _connection(self.pool) as connection, connection.transaction():
+            await Statements(connection, "everyone", {}).do(
+                "keep_notifications",
+                tenants=[self._numbers[tenant] for tenant, _ in notifications],
+                hashes=[hashlib.sha256(body).digest() for _, body in notifications],
+                bodies=[body for _, body in notifications],
+            )
+            await connection.execute(f"notify {NOTIFICATION_CHANNEL}")
+
+    async def seen(self, worker: str, host: str, pid: int) -> float:
+        """This worker is alive; the database's clock, in seconds since 1970."""
+        async with self._statements() as sql:
+            await sql.do("forget_workers")
+            return float(await sql.value("seen_worker", id=worker, host=host, pid=pid))
+
+    async def gone(self, worker: str) -> None:
+        """This worker has ended; what it held is free."""
+        async with self._statements() as sql:
+            await sql.do("gone_worker", id=worker)
+
+    async def reporting_workers(self, silence: timedelta) -> int:
+        """How many workers were seen lately."""
+        async with self._statements() as sql:
+            return int(await sql.value("reporting_workers", silence=silence))
+
+    async def renew_leases(self, owner: str, lease: timedelta) -> None:
+        """Every batch in this worker's hands stays its own."""
+        async with self._statements() as sql:
+            await sql.do("renew_leases", owner=owner, lease=lease)
+
+    async def problems(self) -> list[ProblemRow]:
+        """What the operator is to be told, oldest first."""
+        async with self._statements() as sql:
+            return await sql.rows(ProblemRow, "problems")
+
+    async def listen(self) -> AsyncIterator[str]:
+        """NOTIFYs as they come: NOTIFICATION_CHANNEL or BATCH_CHANNEL. Ends with StoreUnavailable."""
+        try:
+            async with await AsyncConnection.connect(self._conninfo, autocommit=True) as connection:
+                await connection.execute(f"listen {NOTIFICATION_CHANNEL}")
+                await connection.execute(f"listen {BATCH_CHANNEL}")
+                async for notify in connection.notifies():
+                    yield notify.channel
+        except psycopg.OperationalError as error:
+            raise StoreUnavailable(f"the database does not answer: {_say(error)}") from error
+
+    @asynccontextmanager
+    async def _statements(self) -> AsyncIterator[Statements]:
+        async with _connection(self.pool) as connection, connection.transaction():
+            yield Statements(connection, "everyone", {})
+
+
+@asynccontextmanager
+async def _connection(pool: AsyncConnectionPool) -> AsyncIterator[AsyncConnection[Any]]:
+    try:
+        async with pool.connection() as connection:
+            yield connection
+    except (psycopg.OperationalError, PoolTimeout) as error:
+        raise StoreUnavailable(f"the database does not answer: {_say(error)}") from error
+
+
+async def _keep_names(pool: AsyncConnectionPool, channels: Mapping[TenantId, Iterable[str]]) -> dict[TenantId, int]:
+    async with _connection(pool) as connection, connection.transaction():
+        sql = Statements(connection, "everyone", {})
+        await sql.do("keep_tenants", names=list(channels))
+        pairs = [(tenant, channel) for tenant, names in channels.items() for channel in names]
+        await sql.do("keep_channels", tenants=[t for t, _ in pairs], channels=[c for _, c in pairs])
+        rows = await sql.rows(_TenantRow, "tenant_numbers")
+        return {row.name: row.id for row in rows if row.name in channels}
+
+
+@dataclass(frozen=True, slots=True)
+class _TenantRow:
+    name: TenantId
+    id: int
+
+
+def _options(conninfo: str) -> str:
+    return str(conninfo_to_dict(conninfo).get("options") or "")
+
+
+def _say(error: Exception) -> str:
+    """A driver's words in one line; its context may quote rows, so only the first line."""
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

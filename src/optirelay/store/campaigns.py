@@ -1,0 +1,174 @@
+"""One tenant's campaigns and passes: who is to be fetched, what is cancelled, what is complete."""
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from psycopg import AsyncConnection
+
+from optirelay.model import CampaignId, CampaignKind, CampaignState, ChannelName
+from optirelay.store._sql import Statements
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Where a pass stands: what the gather job of one of its pages must know."""
+
+    pass_: int
+    number: int  # the campaign's first pass is 1
+    reading: int
+    state: str
+    campaign: int
+    campaign_id: CampaignId
+    channel: ChannelName
+    planned_on: date
+    campaign_state: str
+
+    @property
+    def open(self) -> bool:
+        """Whether its pages are still to be fetched."""
+        return self.state == "reading" and self.campaign_state != CampaignState.CANCELLED
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignCounts:
+    """A campaign in numbers, from its pages and batch counters."""
+
+    id: int
+    channel: ChannelName
+    kind: CampaignKind
+    campaign_id: CampaignId
+    planned_on: date
+    state: str
+    created_at: datetime
+    closed_at: datetime | None
+    handed_over: int
+    fetching: bool
+    total: int
+    begun: int
+    accepted: int
+    in_doubt: int
+    open: int
+    held: int
+    next_due_at: datetime | None
+    skipped: list[dict[str, int]]
+    refused: list[dict[str, int]]
+    templates: list[tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class RowCount:
+    """How many messages of a campaign are in one state, counted by rows."""
+
+    state: str
+    reason: str | None
+    template_id: int | None
+    messages: int
+
+
+class Campaigns:
+    """One tenant's campaigns."""
+
+    def __init__(self, connection: AsyncConnection[Any], tenant: int) -> None:
+        self._sql = Statements(connection, "campaigns", {"tenant": tenant})
+
+    async def keep(
+        self, campaign_id: CampaignId, channel: ChannelName, planned_on: date, *, cancelled: bool = False
+    ) -> None:
+        """Make the campaign known on this channel, if it is not."""
+        state = "cancelled" if cancelled else "open"
+        await self._sql.do(
+            "keep_campaign", campaign_id=campaign_id, channel=channel, planned_on=planned_on, state=state
+        )
+
+    async def known(self, campaign_id: CampaignId) -> bool:
+        """Whether it is known on any channel."""
+        return bool(await self._sql.value("known", campaign_id=campaign_id))
+
+    async def cancelled(self, campaign_id: CampaignId) -> bool:
+        """Whether it was cancelled; a cancel counts on every channel."""
+        return bool(await self._sql.value("cancelled", campaign_id=campaign_id))
+
+    async def add_pass(self, campaign_id: CampaignId, channel: ChannelName, occasion: str) -> int | None:
+        """A pass for this occasion, if there is none: its number in the table when it is to be read now, else None.
+
+        A complete campaign is open again. Passes of one campaign run one after another.
+        """
+        campaign = await self._sql.value("lock_campaign", campaign_id=campaign_id, channel=channel)
+        row = await self._sql.row(_NewPass, "add_pass", campaign=campaign, occasion=occasion)
+        if row is None:
+            return None
+        await self._sql.do("reopen", campaign=campaign)
+        return row.id if row.state == "reading" else None
+
+    async def cancel(self, campaign_id: CampaignId) -> list[int]:
+        """Nothing more of it starts from the commit on, on any channel. The campaigns that this ended."""
+        campaigns = await self._sql.values("cancel", campaign_id=campaign_id)
+        for campaign in campaigns:
+            await self._sql.do("end_passes", campaign=campaign)
+        return campaigns
+
+    async def reading(self, pass_: int) -> Reading | None:
+        """Where the pass stands, or None where there is none."""
+        return await self._sql.row(Reading, "reading", pass_=pass_)
+
+    async def lock_reading(self, pass_: int) -> Reading | None:
+        """The same, and nobody else adds a page to it or cancels its campaign until the transaction ends."""
+        return await self._sql.row(Reading, "lock_reading", pass_=pass_)
+
+    async def read_again(self, reading: Reading, most: int) -> bool:
+        """At a pass's empty page: start another reading where rows repeated in this one, `most` times in all."""
+        so_far = await self._sql.row(_SoFar, "reading_so_far", pass_=reading.pass_, reading=reading.reading)
+        assert so_far is not None
+        moved = so_far.repeated > 0 if reading.reading == 1 else so_far.new > 0
+        if not moved or reading.reading >= most:
+            return False
+        await self._sql.do("next_reading", pass_=reading.pass_)
+        return True
+
+    async def end_pass(self, reading: Reading) -> int | None:
+        """The pass is done; the pass that waited for it, if any, is to be read now."""
+        await self._sql.value("close", campaign=reading.campaign)
+        await self._sql.do("end_pass", pass_=reading.pass_)
+        started: int | None = await self._sql.value("start_waiting_pass", campaign=reading.campaign)
+        return started
+
+    async def close_if_done(self, campaign: int) -> bool:
+        """Lock the campaign; where no pass and no batch is open, it is complete (or stays cancelled) and True."""
+        await self._sql.value("close", campaign=campaign)
+        if await self._sql.value("anything_open", campaign=campaign):
+            return False
+        await self._sql.do("complete", campaign=campaign)
+        return True
+
+    async def counts(
+        self, campaign_id: CampaignId | None = None, channel: ChannelName | None = None
+    ) -> list[CampaignCounts]:
+        """Campaigns in numbers, oldest first; one campaign where it is named."""
+        return await self._sql.rows(CampaignCounts, "counts", campaign_id=campaign_id, channel=channel, campaign=None)
+
+    async def counts_of(self, campaign: int) -> CampaignCounts:
+        """One campaign in numbers, by our own number."""
+        row = await self._sql.row(CampaignCounts, "counts", campaign_id=None, channel=None, campaign=campaign)
+        assert row is not None
+        return row
+
+    async def row_counts(self, campaign: int, planned_on: date) -> list[RowCount]:
+        """The same numbers by counting rows: slow at a million, for --audit."""
+        return await self._sql.rows(RowCount, "row_counts", campaign=campaign, planned_on=planned_on)
+
+    async def batch_faults(self, campaign: int) -> list[int]:
+        """Batches whose counters differ from their rows; there should be none."""
+        return await self._sql.values("batch_faults", campaign=campaign)
+
+
+@dataclass(frozen=True, slots=True)
+class _NewPass:
+    id: int
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class _SoFar:
+    new: int
+    repeated: int

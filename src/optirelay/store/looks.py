@@ -1,0 +1,87 @@
+"""What listings show of one tenant's messages and doubts."""
+
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any
+
+from psycopg import AsyncConnection
+
+from optirelay.model import CampaignId, ChannelName, CustomerId, TemplateId
+from optirelay.store._sql import Statements
+
+
+@dataclass(frozen=True, slots=True)
+class MessageRow:
+    """One message as it stands."""
+
+    planned_on: date
+    id: int
+    channel: ChannelName
+    campaign_id: CampaignId
+    customer_id: CustomerId
+    template_id: TemplateId | None
+    send_at: datetime | None
+    state: str
+    reason: str | None
+    at: datetime | None
+    provider_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRow:
+    """One try that did not end in acceptance."""
+
+    at: datetime
+    outcome: str
+    detail: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class DoubtRow:
+    """One message that may have arrived."""
+
+    planned_on: date
+    id: int
+    channel: ChannelName
+    campaign_id: CampaignId
+    customer_id: CustomerId
+    address: str = field(repr=False)
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ReportDoubtRow:
+    """One report call that Optimove may have taken."""
+
+    id: int
+    campaign_id: CampaignId
+    call: str
+    customers: int
+    since: datetime
+
+
+class Looks:
+    """One tenant's listings."""
+
+    def __init__(self, connection: AsyncConnection[Any], tenant: int) -> None:
+        self._sql = Statements(connection, "looks", {"tenant": tenant})
+
+    async def messages(
+        self, campaign_id: CampaignId, customer_id: CustomerId, channel: ChannelName | None
+    ) -> list[MessageRow]:
+        """Every message of a campaign to a customer."""
+        return await self._sql.rows(
+            MessageRow, "messages", campaign_id=campaign_id, customer_id=customer_id, channel=channel
+        )
+
+    async def attempts(self, planned_on: date, message: int) -> list[AttemptRow]:
+        """A message's tries, oldest first."""
+        return await self._sql.rows(AttemptRow, "attempts", planned_on=planned_on, message=message)
+
+    async def doubts(self) -> list[DoubtRow]:
+        """Every message in doubt, oldest first."""
+        return await self._sql.rows(DoubtRow, "doubts")
+
+    async def report_doubts(self) -> list[ReportDoubtRow]:
+        """Every report call in doubt, oldest first."""
+        return await self._sql.rows(ReportDoubtRow, "report_doubts")

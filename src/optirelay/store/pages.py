@@ -1,0 +1,218 @@
+"""One page of one tenant's recipients into the ledger, all of it or nothing, however often it is told."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+from psycopg import AsyncConnection, errors
+
+from optirelay.model import ChannelName, PlannedBatch, Recipient, Skip, TemplateId
+from optirelay.store._sql import Statements
+from optirelay.store.campaigns import Reading
+
+MESSAGES_PER_BATCH = 1000
+_MESSAGE_TYPES = ("int4", "date", "int8", "int8", "int8", "int8", "int4", "text", "text", "timestamptz", "bytea")
+_INCOMING_TYPES = ("int4", "text", "int4", "bytea")
+
+
+@dataclass(frozen=True, slots=True)
+class PageAdded:
+    """What a page changed."""
+
+    new: int
+    held_templates: frozenset[TemplateId]  # templates of new messages that are not ours yet
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """How one row of a page stands to what the ledger has."""
+
+    place: int
+    same: bool  # the same message is there
+    same_pass: bool  # and this pass put it there
+    earlier: bool  # an earlier pass has a message for this customer
+
+
+class Pages:
+    """One tenant's pages of recipients."""
+
+    def __init__(self, connection: AsyncConnection[Any], tenant: int) -> None:
+        self._connection = connection
+        self._tenant = tenant
+        self._sql = Statements(connection, "pages", {"tenant": tenant})
+
+    async def known(self, reading: Reading, skip: int) -> bool:
+        """Whether this page is in the ledger already."""
+        return bool(
+            await self._sql.value("has_page", pass_=reading.pass_, reading=reading.reading, skip=skip),
+        )
+
+    async def add(
+        self,
+        reading: Reading,
+        skip: int,
+        batches: Sequence[PlannedBatch],
+        *,
+        received: int,
+        expire_after: timedelta,
+        now: datetime,
+    ) -> PageAdded:
+        """Write a page's recipients as messages in batches, and count it.
+
+        `batches` holds each distinct message of the page once; `received` counts its rows. The reading must be locked
+        and the page not known. Messages that the ledger has, and customers that an earlier pass had, are left out.
+        """
+        known: list[Known] = []
+        if reading.number == 1 and reading.reading == 1:
+            try:
+                async with self._connection.transaction():
+                    held = await self._write(reading, batches, expire_after, now)
+            except errors.UniqueViolation:
+                known = await self._known_rows(reading, batches)
+                held = await self._write(reading, _without(batches, known), expire_after, now)
+        else:
+            known = await self._known_rows(reading, batches)
+            held = await self._write(reading, _without(batches, known), expire_after, now)
+        distinct = sum(len(batch.recipients) for batch in batches)
+        new = distinct - len(known)
+        await self._sql.do(
+            "add_page",
+            pass_=reading.pass_,
+            reading=reading.reading,
+            skip=skip,
+            received=received,
+            new=new,
+            known=received - new,
+            changed=sum(row.earlier and not row.same for row in known),
+            repeated=received - distinct + sum(row.same_pass for row in known),
+            unreadable=sum(r.skip is Skip.UNREADABLE for batch in batches for r in batch.recipients),
+        )
+        return PageAdded(new, held)
+
+    async def _known_rows(self, reading: Reading, batches: Sequence[PlannedBatch]) -> list[Known]:
+        await self._sql.do("incoming")
+        rows = [
+            (place, r.customer_id, r.template_id, r.occurrence)
+            for place, r in enumerate(r for batch in batches for r in batch.recipients)
+        ]
+        await self._sql.copy("copy_incoming", rows, _INCOMING_TYPES)
+        return await self._sql.rows(
+            Known, "known_rows", pass_=reading.pass_, planned_on=reading.planned_on, campaign=reading.campaign
+        )
+
+    async def _write(
+        self, reading: Reading, batches: Sequence[PlannedBatch], expire_after: timedelta, now: datetime
+    ) -> frozenset[TemplateId]:
+        if not batches:
+            return frozenset()
+        versions = await self._versions(reading.channel, {b.template_id for b in batches if b.template_id is not None})
+        numbers = await self._sql.values("batch_numbers", count=len(batches))
+        rows = _Rows(now)
+        held = set()
+        for number, batch in zip(numbers, batches, strict=True):
+            version = None if batch.template_id is None else versions.get(batch.template_id)
+            waits = _first_send_at(batch)
+            if version is None and waits is not None and batch.template_id is not None:
+                held.add(batch.template_id)
+                waits += expire_after
+            rows.add(self._tenant, reading, number, batch, version, waits)
+        await self._sql.copy("copy_batches", rows.batches)
+        await self._sql.copy("copy_messages", rows.messages, _MESSAGE_TYPES)
+        await self._sql.copy("copy_personalization", rows.personalization)
+        await self._sql.copy("copy_outcomes", rows.outcomes)
+        return frozenset(held)
+
+    async def _versions(self, channel: ChannelName, template_ids: set[TemplateId]) -> Mapping[TemplateId, int]:
+        await self._sql.do("share_templates", channel=channel)
+        rows = await self._sql.rows(_Version, "versions", channel=channel, template_ids=list(template_ids))
+        return {row.template_id: row.version for row in rows}
+
+
+@dataclass(frozen=True, slots=True)
+class _Version:
+    template_id: TemplateId
+    version: int
+
+
+class _Rows:
+    """A page's rows, table by table."""
+
+    def __init__(self, now: datetime) -> None:
+        self.batches: list[tuple[Any, ...]] = []
+        self.messages: list[tuple[Any, ...]] = []
+        self.personalization: list[tuple[Any, ...]] = []
+        self.outcomes: list[tuple[Any, ...]] = []
+        self._now = now
+
+    def add(
+        self,
+        tenant: int,
+        reading: Reading,
+        number: int,
+        batch: PlannedBatch,
+        version: int | None,
+        due_at: datetime | None,
+    ) -> None:
+        """Rows of one batch; a recipient that is skipped already comes with its outcome."""
+        skipped: dict[str, int] = {}
+        day = reading.planned_on
+        for place, r in enumerate(batch.recipients):
+            id_ = number * MESSAGES_PER_BATCH + place
+            self.messages.append(
+                (
+                    tenant,
+                    day,
+                    id_,
+                    reading.campaign,
+                    number,
+                    reading.pass_,
+                    r.template_id,
+                    r.customer_id,
+                    r.address,
+                    r.send_at,
+                    r.occurrence,
+                )
+            )
+            if r.skip is not None:
+                skipped[r.skip] = skipped.get(r.skip, 0) + 1
+                self.outcomes.append((tenant, day, id_, "skipped", r.skip.value, self._now))
+            elif r.personalization:
+                self.personalization.append((tenant, day, id_, msgspec.json.encode(r.personalization).decode()))
+        total = len(batch.recipients)
+        done_at = self._now if sum(skipped.values()) == total else None
+        self.batches.append(
+            (
+                tenant,
+                number,
+                reading.campaign,
+                reading.channel,
+                batch.template_id,
+                version,
+                due_at or self._now,
+                total,
+                msgspec.json.encode(skipped).decode(),
+                done_at,
+            )
+        )
+
+
+def _first_send_at(batch: PlannedBatch) -> datetime | None:
+    return next((r.send_at for r in batch.recipients if r.skip is None), None)
+
+
+def _without(batches: Sequence[PlannedBatch], known: Sequence[Known]) -> list[PlannedBatch]:
+    """The batches without the rows that are known; an empty one goes."""
+    places = {row.place for row in known}
+    left = []
+    place = 0
+    for batch in batches:
+        new: list[Recipient] = []
+        for recipient in batch.recipients:
+            if place not in places:
+                new.append(recipient)
+            place += 1
+        if new:
+            left.append(replace(batch, recipients=tuple(new)))
+    return left

@@ -1,0 +1,60 @@
+"""What one tenant's operator is told, and the budget of calls that its key has at Optimove."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from psycopg import AsyncConnection
+
+from optirelay.model import ProblemKind
+from optirelay.store._sql import Statements
+
+
+class Problems:
+    """One tenant's problems."""
+
+    def __init__(self, connection: AsyncConnection[Any], tenant: int) -> None:
+        self._sql = Statements(connection, "problems", {"tenant": tenant})
+
+    async def tell(
+        self, kind: ProblemKind, problem: str, mend: str, *, channel: str = "", campaign_id: str = "", subject: str = ""
+    ) -> None:
+        """Show a problem until it is mended; told again, it keeps its `since`."""
+        await self._sql.do(
+            "tell",
+            kind=kind,
+            problem=problem,
+            mend=mend,
+            channel=channel,
+            campaign_id=campaign_id,
+            subject=subject,
+        )
+
+    async def mended(
+        self,
+        *kinds: ProblemKind,
+        channel: str | None = None,
+        campaign_id: str | None = None,
+        subject: str | None = None,
+    ) -> None:
+        """Take away problems of these kinds; of every channel, campaign and subject unless one is named."""
+        await self._sql.do("mended", kinds=list(kinds), channel=channel, campaign_id=campaign_id, subject=subject)
+
+    async def spend_call(self, count: int, window: timedelta) -> timedelta:
+        """Spend one of `count` calls per sliding `window`, by the database's clock.
+
+        Zero: spent. Otherwise nothing was spent, and this is how long until there is room.
+        """
+        await self._sql.do("own_budget")
+        budget = await self._sql.row(_Budget, "lock_budget")
+        assert budget is not None
+        recent = [call for call in budget.calls if call > budget.now - window]
+        if len(recent) >= count:
+            return recent[-count] + window - budget.now
+        await self._sql.do("spend", calls=[*recent, budget.now])
+        return timedelta(0)
+
+
+class _Budget:
+    def __init__(self, calls: list[datetime], now: datetime) -> None:
+        self.calls = calls
+        self.now = now

@@ -1,0 +1,120 @@
+-- Campaigns and their passes; every statement is one tenant's.
+
+-- name: cancelled
+select exists (select from campaign where tenant = %(tenant)s and campaign_id = %(campaign_id)s and state = 'cancelled') as cancelled;
+
+-- name: keep_campaign
+insert into campaign (tenant, channel, kind, campaign_id, planned_on, state, closed_at)
+values (%(tenant)s, %(channel)s, 'scheduled', %(campaign_id)s, %(planned_on)s, %(state)s, case when %(state)s <> 'open' then clock_timestamp() end)
+on conflict (tenant, campaign_id, channel, kind) do nothing;
+
+-- name: lock_campaign
+select id, state from campaign
+where tenant = %(tenant)s and channel = %(channel)s and kind = 'scheduled' and campaign_id = %(campaign_id)s for update;
+
+-- name: add_pass
+-- A pass for each occasion; one runs, the others wait for it.
+insert into pass (tenant, campaign, number, occasion, state)
+select %(tenant)s, %(campaign)s, coalesce(max(number), 0) + 1, %(occasion)s,
+       case when bool_or(state <> 'done') then 'waiting' else 'reading' end
+from pass where tenant = %(tenant)s and campaign = %(campaign)s
+having not coalesce(bool_or(occasion = %(occasion)s), false)
+returning id, state;
+
+-- name: reopen
+update campaign set state = 'open', closed_at = null where tenant = %(tenant)s and id = %(campaign)s and state = 'complete';
+
+-- name: cancel
+update campaign set state = 'cancelled', closed_at = clock_timestamp()
+where tenant = %(tenant)s and campaign_id = %(campaign_id)s and state <> 'cancelled' returning id;
+
+-- name: known
+select exists (select from campaign where tenant = %(tenant)s and campaign_id = %(campaign_id)s) as known;
+
+-- name: end_passes
+update pass set state = 'done' where tenant = %(tenant)s and campaign = %(campaign)s and state <> 'done';
+
+-- name: reading
+-- What the gather job of a pass must know.
+select p.id as pass_, p.number, p.reading, p.state, c.id as campaign, c.campaign_id, c.channel, c.planned_on, c.state as campaign_state
+from pass p join campaign c on c.tenant = p.tenant and c.id = p.campaign
+where p.tenant = %(tenant)s and p.id = %(pass_)s;
+
+-- name: lock_reading
+select p.id as pass_, p.number, p.reading, p.state, c.id as campaign, c.campaign_id, c.channel, c.planned_on, c.state as campaign_state
+from pass p join campaign c on c.tenant = p.tenant and c.id = p.campaign
+where p.tenant = %(tenant)s and p.id = %(pass_)s for update of p for share of c;
+
+-- name: reading_so_far
+select coalesce(sum(new), 0)::int as new, coalesce(sum(repeated), 0)::int as repeated
+from page where tenant = %(tenant)s and pass = %(pass_)s and reading = %(reading)s;
+
+-- name: next_reading
+update pass set reading = reading + 1 where tenant = %(tenant)s and id = %(pass_)s;
+
+-- name: end_pass
+update pass set state = 'done' where tenant = %(tenant)s and id = %(pass_)s;
+
+-- name: start_waiting_pass
+update pass set state = 'reading'
+where tenant = %(tenant)s
+  and id = (select id from pass where tenant = %(tenant)s and campaign = %(campaign)s and state = 'waiting' order by number limit 1)
+returning id;
+
+-- name: close
+-- Complete when no pass and no batch is open. True when nothing of the campaign is left to do.
+with locked as (
+  select id, state from campaign where tenant = %(tenant)s and id = %(campaign)s for update
+)
+select id, state from locked;
+
+-- name: anything_open
+select exists (select from pass where tenant = %(tenant)s and campaign = %(campaign)s and state <> 'done')
+    or exists (select from batch where tenant = %(tenant)s and campaign = %(campaign)s and done_at is null) as open;
+
+-- name: complete
+update campaign set state = 'complete', closed_at = clock_timestamp()
+where tenant = %(tenant)s and id = %(campaign)s and state = 'open';
+
+-- name: counts
+-- One row a campaign, from batch counters and pages alone.
+select c.id, c.channel, c.kind, c.campaign_id, c.planned_on, c.state, c.created_at, c.closed_at,
+       coalesce(p.handed_over, 0)::int as handed_over, exists (select from pass where tenant = c.tenant and campaign = c.id and state <> 'done') as fetching,
+       coalesce(b.total, 0)::int as total, coalesce(b.begun, 0)::int as begun, coalesce(b.accepted, 0)::int as accepted,
+       coalesce(b.in_doubt, 0)::int as in_doubt, coalesce(b.open, 0)::int as open, coalesce(b.held, 0)::int as held, b.next_due_at,
+       coalesce(b.skipped, '[]') as skipped, coalesce(b.refused, '[]') as refused, coalesce(b.templates, '[]') as templates
+from campaign c
+left join lateral (
+  select sum(g.new) as handed_over from pass p join page g on g.tenant = p.tenant and g.pass = p.id where p.tenant = c.tenant and p.campaign = c.id
+) p on true
+left join lateral (
+  select sum(total) as total, sum(begun) as begun, sum(accepted) as accepted, sum(in_doubt) as in_doubt,
+         count(*) filter (where done_at is null) as open, count(*) filter (where done_at is null and template_version is null) as held,
+         min(due_at) filter (where done_at is null) as next_due_at,
+         jsonb_agg(skipped) filter (where skipped <> '{}') as skipped, jsonb_agg(refused) filter (where refused <> '{}') as refused,
+         jsonb_agg(jsonb_build_array(template_id, accepted)) filter (where accepted > 0) as templates
+  from batch where tenant = c.tenant and campaign = c.id
+) b on true
+where c.tenant = %(tenant)s and (%(campaign_id)s::text is null or c.campaign_id = %(campaign_id)s)
+  and (%(channel)s::text is null or c.channel = %(channel)s) and (%(campaign)s::bigint is null or c.id = %(campaign)s)
+order by c.id;
+
+-- name: row_counts
+-- The same by counting rows: what --audit compares the counters with.
+select state, reason, template_id, count(*)::int as messages from message_state
+where tenant = %(tenant)s and planned_on = %(planned_on)s and campaign = %(campaign)s group by 1, 2, 3;
+
+-- name: batch_faults
+-- Batches whose counters are not what their rows say.
+select b.id from batch b
+left join lateral (
+  select count(*) as total, count(*) filter (where s.state = 'accepted') as accepted, count(*) filter (where s.state = 'in_doubt') as in_doubt,
+         count(*) filter (where s.state = 'skipped') as skipped, count(*) filter (where s.state = 'refused') as refused,
+         count(*) filter (where s.state = 'sending') as sending
+  from message_state s where s.tenant = b.tenant and s.batch = b.id
+) s on true
+where b.tenant = %(tenant)s and b.campaign = %(campaign)s
+  and (b.total, b.accepted, b.in_doubt, b.begun - b.accepted - b.in_doubt - s.refused) is distinct from (s.total, s.accepted, s.in_doubt, s.sending)
+  or (b.tenant = %(tenant)s and b.campaign = %(campaign)s
+      and (coalesce((select sum(value::int) from jsonb_each_text(b.skipped)), 0), coalesce((select sum(value::int) from jsonb_each_text(b.refused)), 0))
+          is distinct from (s.skipped, s.refused));

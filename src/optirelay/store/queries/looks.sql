@@ -1,0 +1,26 @@
+-- What listings read; every statement is one tenant's.
+
+-- name: messages
+select s.planned_on, s.id, s.channel_name as channel, s.campaign_id, s.customer_id, s.template_id, s.send_at, s.state, s.reason, s.at, s.provider_id
+from (
+  select v.*, c.channel as channel_name, c.campaign_id from campaign c
+  join message_state v on v.tenant = c.tenant and v.planned_on = c.planned_on and v.campaign = c.id
+  where c.tenant = %(tenant)s and c.campaign_id = %(campaign_id)s and (%(channel)s::text is null or c.channel = %(channel)s)
+    and v.customer_id = %(customer_id)s
+) s order by s.id;
+
+-- name: attempts
+select at, outcome, detail from attempt
+where tenant = %(tenant)s and planned_on = %(planned_on)s and message = %(message)s order by at;
+
+-- name: doubts
+select o.planned_on, o.message as id, c.channel, c.campaign_id, m.customer_id, m.address, o.at as since
+from outcome o
+join message m on m.tenant = o.tenant and m.planned_on = o.planned_on and m.id = o.message
+join campaign c on c.tenant = m.tenant and c.id = m.campaign
+where o.tenant = %(tenant)s and o.state = 'in_doubt' order by o.at, o.message;
+
+-- name: report_doubts
+select r.id, c.campaign_id, r.call, r.customers, r.sent_at as since from report_batch r
+join campaign c on c.tenant = r.tenant and c.id = r.campaign
+where r.tenant = %(tenant)s and r.state = 'in_doubt' order by r.id;

@@ -1,0 +1,58 @@
+-- What Optimove is told: frozen, numbered, once; every statement is one tenant's.
+
+-- name: take_told
+-- Whole batches that are done and of which nothing was told yet.
+update batch set told = %(report)s
+where tenant = %(tenant)s and campaign = %(campaign)s and done_at is not null and told is null
+  and (accepted > 0 or refused <> '{}')
+returning id;
+
+-- name: report_number
+select nextval(pg_get_serial_sequence('report_batch', 'id')) as id where %(tenant)s is not null;
+
+-- name: told_customers
+-- Who was sent to and who was refused, in the order in which calls are cut.
+select case o.state when 'accepted' then 'sent' else 'dropped' end as event, m.template_id, (o.at at time zone 'UTC')::date as on_date, m.customer_id
+from batch b
+join message m on m.tenant = b.tenant and m.batch = b.id
+join outcome o on o.tenant = m.tenant and o.planned_on = m.planned_on and o.message = m.id
+where b.tenant = %(tenant)s and b.campaign = %(campaign)s and b.told = %(report)s and o.state in ('accepted', 'refused')
+order by 1 desc, 2, 3, m.id;
+
+-- name: told_totals
+-- By template, over everything told so far.
+select template_id, sum(accepted)::int as sent, sum((select coalesce(sum(value::int), 0) from jsonb_each_text(refused)))::int as dropped
+from batch where tenant = %(tenant)s and campaign = %(campaign)s and told is not null group by template_id order by template_id;
+
+-- name: freeze
+insert into report_batch (tenant, campaign, call, event, customers, body)
+values (%(tenant)s, %(campaign)s, %(call)s, %(event)s, %(customers)s, %(body)s);
+
+-- name: claim_report_batch
+-- The next frozen batch that nobody is sending.
+update report_batch set state = 'sent', sent_at = clock_timestamp()
+where tenant = %(tenant)s and id = (
+  select id from report_batch where tenant = %(tenant)s and campaign = %(campaign)s and state = 'ready' order by id limit 1 for update skip locked
+)
+returning id, call, body;
+
+-- name: settle_report_batch
+update report_batch set state = %(state)s, answer = %(answer)s,
+  answered_at = case when %(state)s = 'answered' then clock_timestamp() end
+where tenant = %(tenant)s and id = %(id)s and state in ('sent', 'in_doubt');
+
+-- name: lost_report_batches
+-- Claimed longer ago than any call takes: whoever sent them is gone.
+select id, call from report_batch
+where tenant = %(tenant)s and campaign = %(campaign)s and state = 'sent' and sent_at < clock_timestamp() - %(silence)s::interval
+for update skip locked;
+
+-- name: reported
+select coalesce(sum(customers) filter (where state = 'answered' and event = 'sent' and call = %(call)s), 0)::int as accepted,
+       count(*) filter (where state = 'in_doubt')::int as in_doubt_batches, count(*) filter (where state in ('ready', 'sent'))::int as open,
+       count(*) filter (where state = 'refused')::int as refused, max(answered_at) as last_at
+from report_batch where tenant = %(tenant)s and campaign = %(campaign)s;
+
+-- name: untold
+select exists (select from batch where tenant = %(tenant)s and campaign = %(campaign)s and done_at is not null and told is null
+  and (accepted > 0 or refused <> '{}')) as untold;

@@ -1,0 +1,17 @@
+"""A fresh simulator for each test, and a client that has the key of its one tenant."""
+
+from collections.abc import AsyncIterator
+
+import httpx2
+import pytest
+
+from optirelay.simulator import Simulator
+
+
+@pytest.fixture
+async def optimove() -> AsyncIterator[httpx2.AsyncClient]:
+    async with (
+        Simulator(scenario={"quirks": {"calls": "1000/1s"}}) as simulator,
+        httpx2.AsyncClient(base_url=simulator.url, headers={"X-API-KEY": "demo-key"}, verify=False) as client,
+    ):
+        yield client

@@ -1,0 +1,235 @@
+import re
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from optirelay.model import TemplateContent, TemplateId
+from optirelay.stages.templates import (
+    BadTemplateFile,
+    Listed,
+    Standing,
+    TemplateFile,
+    TemplateState,
+    compare,
+    next_to_add,
+    read_directory,
+    read_template_file,
+    unknown_names,
+)
+
+FULL = """---
+id: 17                       # Optimove's TemplateID
+name: Welcome back
+channel: newsletter
+subject: "Hello {{ FIRST_NAME | default: 'there' }}"
+from: "Acme <news@acme.example>"
+required: [FIRST_NAME]
+---
+<p>Hello {{ FIRST_NAME }}</p>
+---
+<p>Bye</p>
+"""
+
+
+def template(front: str = "", body: str = "<p></p>", **fields: str) -> bytes:
+    given = {"id": "17", "name": "Welcome", "channel": "newsletter", "subject": "Hello"} | fields
+    lines = "".join(f"{key}: {value}\n" for key, value in given.items() if value)
+    return f"---\n{lines}{front}---\n{body}".encode()
+
+
+def faults_of(source: bytes, plain: bytes | None = None) -> tuple[str, ...]:
+    with pytest.raises(BadTemplateFile) as caught:
+        read_template_file("welcome.liquid", source, plain)
+    assert str(caught.value) == "\n".join(caught.value.faults)
+    return caught.value.faults
+
+
+def test_a_file_is_front_matter_and_a_body() -> None:
+    assert read_template_file("welcome.liquid", FULL.encode(), None) == TemplateFile(
+        key="welcome",
+        template_id=TemplateId(17),
+        name="Welcome back",
+        channels=("newsletter",),
+        content=TemplateContent(
+            subject="Hello {{ FIRST_NAME | default: 'there' }}",
+            html="<p>Hello {{ FIRST_NAME }}</p>\n---\n<p>Bye</p>\n",
+            sender="Acme <news@acme.example>",
+            required=("FIRST_NAME",),
+        ),
+    )
+
+
+def test_windows_line_ends_and_a_byte_order_mark_change_nothing() -> None:
+    windows = b"\xef\xbb\xbf" + FULL.replace("\n", "\r\n").encode()
+    assert read_template_file("a.liquid", windows, None) == read_template_file("a.liquid", FULL.encode(), None)
+
+
+def test_a_text_beside_it_is_the_text_part() -> None:
+    assert read_template_file("a.liquid", template(), b"Hello\r\n").content.text == "Hello\n"
+
+
+def test_a_template_may_belong_to_several_channels() -> None:
+    assert read_template_file("a.liquid", template(channel="[b, a, b]"), None).channels == ("b", "a")
+
+
+@pytest.mark.parametrize(
+    ("source", "fault"),
+    [
+        (template(id=""), "welcome.liquid: id is missing; add it"),
+        (template(name=""), "name is missing"),
+        (template(channel=""), "channel is missing"),
+        (template(subject=""), "subject is missing"),
+        (template(id="0"), "line 2: id must be a whole number from 1 to 2147483647"),
+        (template(id="2147483648"), "id must be a whole number"),
+        (template(id="true"), "id must be a whole number"),
+        (template(id="'17'"), "id must be a whole number"),
+        (template(name="2031"), "line 3: name must be text; put it in quotes"),
+        (template(name="' '"), "name is empty"),
+        (template(name='"a\\nb"'), "name must be one line"),
+        (template(name='"a\\0b"'), "name must be one line"),
+        (template(name='"\\ud800"'), "name holds half a character"),
+        (template(channel="[]"), "line 4: channel must be the name of a channel"),
+        (template(channel="{a: b}"), "channel must be the name of a channel"),
+        (template(channel="[1]"), "channel must be text"),
+        (template(subject="[a]"), "line 5: subject must be text"),
+        (template(subject="{{ X }}"), "no YAML .* put values with special characters in quotes"),
+        (template("from: ''\n"), "line 6: from is empty"),
+        (template("required: FIRST_NAME\n"), "line 6: required must be a list of names"),
+        (template("required: [1]\n"), "required must be text"),
+        (template("app: ios-main\n"), "line 6: app is not built yet; remove the line"),
+        (template("chanel: x\n"), 'line 6: chanel is not known; did you mean "channel"'),
+        (template("id: 18\n"), "line 6: id is there twice; remove one"),
+        (template("1: 2\n"), "line 6: 1 is not known"),
+        (template("from: &a x\n"), "line 6: & and \\* are not supported"),
+        (template("from: *a\n"), "line 6: & and \\* are not supported"),
+        (template("from: !!python/object:os.system x\n"), "line 6: it is no YAML"),
+        (template("from: [a\n"), "line 6: it is no YAML"),
+        (template("from: 2031-99-99\n"), "front matter is no YAML that can be read"),
+        (template("a: b: c\n"), "line 6: it is no YAML"),
+        (template(f"from: {'x' * 66_000}\n"), "front matter is larger than 65,536 bytes"),
+        (template(body=" \n"), "line 6: nothing follows the front matter"),
+        (template(body="x" * (1 << 20)), "bytes are too many; make it at most 1,048,576"),
+        (template(body="a\n\0"), "line 8: it holds a NUL"),
+        (template(body="") + b"a\n\xff", "line 8: it is not UTF-8; save it as UTF-8"),
+        (b"", "line 1: there is no front matter"),
+        (b"<p>Hi</p>\n---\nid: 1\n---\n", "line 1: there is no front matter"),
+        (b"---\nid: 1\n<p></p>", "front matter has no end"),
+        (b"---\n---\nbody", "front matter has no fields"),
+        (b"---\n- a\n---\nbody", "front matter has no fields"),
+    ],
+)
+def test_a_fault_says_file_place_and_mend(source: bytes, fault: str) -> None:
+    faults = faults_of(source)
+    assert any(re.search(fault, told) for told in faults), faults
+    assert all(told.startswith("welcome.liquid") and told.endswith(".") for told in faults)
+    assert all(re.search(r"[;?]", told) for told in faults), "no mend"
+
+
+def test_all_faults_of_a_file_are_told_at_once() -> None:
+    assert len(faults_of(template("colour: red\n", id="x", name="", body=" "), plain=b" ")) == 5
+
+
+@pytest.mark.parametrize(
+    ("plain", "fault"), [(b"\n", "is empty"), (b"\xff", "not UTF-8"), (b"x" * (2 << 20), "too many")]
+)
+def test_a_fault_in_the_text_names_the_text(plain: bytes, fault: str) -> None:
+    [told] = faults_of(template(), plain)
+    assert told.startswith("welcome.txt")
+    assert fault in told
+
+
+@pytest.mark.parametrize("front", ["[" * 60_000, "{a: " * 15_000, "- " * 30_000, "? " * 30_000, "a: " + '"' * 60_000])
+def test_a_hostile_front_matter_is_told_soon(front: str) -> None:
+    began = time.process_time()
+    faults_of(f"---\n{front}\n---\nbody".encode())
+    assert time.process_time() - began < 2
+
+
+@given(front=st.text(max_size=200), body=st.text(max_size=50), known=st.booleans())
+@settings(max_examples=200, deadline=None)
+def test_whatever_a_file_holds_it_is_a_template_or_a_fault(front: str, body: str, known: bool) -> None:
+    source = template(front + "\n", body) if known else f"---\n{front}\n---\n{body}".encode()
+    try:
+        read = read_template_file("a.liquid", source, None)
+    except BadTemplateFile as bad:
+        assert bad.faults  # noqa: PT017  # either is right
+        str(bad).encode()
+    else:
+        assert read.content.html.strip()
+
+
+# Directories
+
+
+def test_a_directory_is_its_templates_by_key() -> None:
+    files = {"b.liquid": template(id="2"), "a.liquid": template(id="1"), "a.txt": b"text", "README.md": b"\xff"}
+    read = read_directory(files, ["newsletter"])
+    assert [(file.key, file.template_id, file.content.text) for file in read] == [("a", 1, "text"), ("b", 2, None)]
+
+
+def test_all_faults_of_all_files_are_told_at_once() -> None:
+    files = {
+        "a.liquid": template(id="1"),
+        "b.liquid": template(id="1"),
+        "c.liquid": template(id="3", channel="newsleter"),
+        "d.liquid": b"nothing",
+        "e.txt": b"text",
+        "f.liquid": template(id="1", channel="[other, newsletter]"),
+    }
+    with pytest.raises(BadTemplateFile) as caught:
+        read_directory(files, ["newsletter", "other"])
+    assert caught.value.faults == (
+        "d.liquid, line 1: there is no front matter; put id, name … between two lines ---.",
+        "e.txt: there is no e.liquid that it is the text of; add that, or remove the file.",
+        'c.liquid: the tenant has no channel "newsleter"; did you mean "newsletter"? its channels: newsletter, other.',
+        "a.liquid, b.liquid, f.liquid: all have id 1 in newsletter; give each an id of its own.",
+    )
+
+
+def test_the_same_id_in_two_channels_is_two_templates() -> None:
+    files = {"a.liquid": template(channel="one"), "b.liquid": template(channel="two")}
+    assert len(read_directory(files, ["one", "two"])) == 2
+
+
+# Optimove's list
+
+
+def ours(template_id: int, name: str) -> TemplateFile:
+    return TemplateFile(f"key-{template_id}", TemplateId(template_id), name, (), TemplateContent("", ""))
+
+
+def listed(template_id: int, name: str) -> Listed:
+    return Listed(TemplateId(template_id), name)
+
+
+def test_our_templates_and_optimoves_list_are_compared_by_id_and_name() -> None:
+    states = compare(
+        [ours(1, "One"), ours(2, "Two"), ours(3, "Three")], [listed(9, "Nine"), listed(2, "2"), listed(1, "One")]
+    )
+    assert states == [
+        TemplateState(TemplateId(1), "One", "key-1", Standing.OK),
+        TemplateState(TemplateId(2), "Two", "key-2", Standing.RENAMED),
+        TemplateState(TemplateId(3), "Three", "key-3", Standing.MISSING),
+        TemplateState(TemplateId(9), "Nine", None, Standing.FOREIGN),
+    ]
+
+
+def test_what_is_missing_or_renamed_is_added_in_calls_that_are_not_too_large() -> None:
+    states = compare(
+        [ours(number, "new") for number in range(1, 6)], [listed(1, "new"), listed(2, "old"), listed(9, "x")]
+    )
+    assert next_to_add(states, 3) == [[listed(2, "new"), listed(3, "new"), listed(4, "new")], [listed(5, "new")]]
+    assert next_to_add([], 3) == []
+
+
+def test_after_adding_nothing_is_left_to_add() -> None:
+    mine = [ours(1, "One"), ours(2, "Two")]
+    added = [template for call in next_to_add(compare(mine, []), 1) for template in call]
+    assert next_to_add(compare(mine, added), 1) == []
+
+
+def test_names_that_are_neither_known_nor_built_in_are_unknown() -> None:
+    used = ["FIRST_NAME", "first_name", "customer_id", "campaign_id", "promo_codes", "A"]
+    assert unknown_names(used, ["FIRST_NAME"]) == ["A", "first_name"]

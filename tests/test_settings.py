@@ -1,0 +1,704 @@
+"""The settings file: what it means, and every way in which it cannot work."""
+
+import pickle
+import re
+import tomllib
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+
+from optirelay.errors import NeedsOperator
+from optirelay.settings import (
+    BadSettings,
+    ChannelSettings,
+    Fault,
+    HostPort,
+    OptimoveSettings,
+    Rate,
+    Secret,
+    ServiceSettings,
+    Settings,
+    SmtpSettings,
+    TenantSettings,
+    example,
+    find_settings,
+    load,
+    read,
+)
+from optirelay.settings._keys import CHANNEL, DOCUMENT, OPTIMOVE, SERVICE, TENANT, Room
+
+KEY = "tenants.acme.channels.news"
+LISTENER = "a-listener-secret-0"
+PAGE = Path(__file__).parents[1] / "docs" / "reference" / "settings.md"
+
+
+def document() -> dict[str, Any]:
+    """As little as works, with mail."""
+    return tomllib.loads(f"""
+        [service]
+        [tenants.acme]
+        api_url = "https://api5.optimove.net"
+        api_key = "the-api-key"
+        listener_secret = "{LISTENER}"
+        [tenants.acme.optimove]
+        [tenants.acme.channels.news]
+        scheduled_id = 504
+        provider = "smtp"
+        from = "Acme <news@acme.example>"
+        [tenants.acme.channels.news.smtp]
+        host = "smtp.example.com"
+    """)
+
+
+def with_line(key: str, value: str | None) -> dict[str, Any]:
+    """The same with one key changed, or removed by None; the value as TOML writes it."""
+    whole = document()
+    *tables, last = key.split(".")
+    table: dict[str, Any] = whole
+    for name in tables:
+        table = table.setdefault(name, {})
+    if value is None:
+        del table[last]
+    else:
+        table[last] = tomllib.loads(f"value = {value}")["value"]
+    return whole
+
+
+def settings_of(key: str, value: str | None, folder: Path = Path("/srv/relay")) -> Settings:
+    return read(with_line(key, value), path=folder / "optirelay.toml")
+
+
+def faults_of(whole: dict[str, Any], folder: Path = Path("/srv/relay")) -> tuple[Fault, ...]:
+    with pytest.raises(BadSettings) as caught:
+        read(whole, path=folder / "optirelay.toml")
+    assert str(caught.value).count("\n") == len(caught.value.faults) - 1
+    return caught.value.faults
+
+
+def only_fault(whole: dict[str, Any], folder: Path = Path("/srv/relay")) -> Fault:
+    (fault,) = faults_of(whole, folder)
+    return fault
+
+
+def news(whole: Settings) -> ChannelSettings:
+    return whole.tenants["acme"].channels["news"]
+
+
+def test_defaults_are_those_of_the_reference() -> None:
+    whole = read(document(), path=Path("/srv/relay/optirelay.toml"))
+    service, acme, channel = whole.service, whole.tenants["acme"], news(whole)
+    assert whole.path == Path("/srv/relay/optirelay.toml")
+    assert (service.database, service.data_dir) == ("embedded", Path("/srv/relay/optirelay-data"))
+    assert (service.listen, service.public_url) == (HostPort("127.0.0.1", 8400), "http://127.0.0.1:8400")
+    assert (service.workers, service.takeover_after) == (1, timedelta(seconds=30))
+    assert service.heal_every == timedelta(minutes=15)
+    assert (acme.name, acme.timezone, acme.page_size) == ("acme", ZoneInfo("UTC"), 10_000)
+    assert (acme.rate_limit, acme.report) == (Rate(50, timedelta(seconds=10)), "interactions")
+    assert list(acme.optimove.metric_ids.values()) == [0, 1, 2, 3, 4, 5, 6, 9]
+    assert list(acme.optimove.interaction_ids.values()) == [0, 1, 2, 3, 4, 5, 6, 7]
+    assert acme.optimove.metrics_are == "totals"
+    assert (acme.optimove.templates_per_call, acme.optimove.metrics_per_call) == (100, 100)
+    assert acme.optimove.interactions_per_call == 10_000
+    assert (channel.name, channel.kind, channel.address_attribute) == ("news", "email", "EMAIL")
+    assert (channel.scheduled_id, channel.triggered_id, channel.rate) == (504, None, None)
+    assert (channel.personalization, channel.only_to) == ((), ())
+    assert (channel.expire_after, channel.timeout) == (timedelta(hours=24), timedelta(seconds=30))
+    assert (channel.tries, channel.retry_within) == (12, timedelta(hours=4))
+    assert channel.smtp == SmtpSettings.model_construct(
+        host="smtp.example.com", port=587, security="starttls", username=None, password=None, connections=10
+    )
+
+
+def test_a_channel_without_provider_prints_and_needs_no_sender() -> None:
+    whole = document()
+    whole["tenants"]["acme"]["channels"]["news"] = {"triggered_id": 604}
+    channel = news(read(whole, path=Path("x.toml")))
+    assert (channel.provider, channel.smtp, channel.triggered_id) == ("console", None, 604)
+    assert channel.sender == "optirelay <noreply@optirelay.example>"
+
+
+@pytest.mark.parametrize(
+    ("text", "meaning"),
+    [
+        ("500ms", timedelta(milliseconds=500)),
+        ("30s", timedelta(seconds=30)),
+        ("15m", timedelta(minutes=15)),
+        ("4h", timedelta(hours=4)),
+        ("7d", timedelta(days=7)),
+    ],
+)
+def test_durations_read_as_written(text: str, meaning: timedelta) -> None:
+    assert news(settings_of(f"{KEY}.expire_after", f'"{text}"')).expire_after == meaning
+
+
+@pytest.mark.parametrize(("text", "per_second"), [("100/s", 100), ("20/10s", 2), ("6000/min", 100), ("1/500ms", 2)])
+def test_rates_read_as_written(text: str, per_second: float) -> None:
+    rate = news(settings_of(f"{KEY}.rate", f'"{text}"')).rate
+    assert rate
+    assert rate.per_second == per_second
+
+
+@pytest.mark.parametrize(
+    ("text", "sender"),
+    [
+        ("news@acme.example", "news@acme.example"),
+        ("Acme Inc. <news@acme.example>", '"Acme Inc." <news@acme.example>'),
+        (r"\"Acme, Inc\" <news@acme.example>", '"Acme, Inc" <news@acme.example>'),
+        ("Acmé <news@acmé.example>", "Acmé <news@xn--acm-dma.example>"),
+        ("Acme <news@mail.test>", "Acme <news@mail.test>"),
+    ],
+)
+def test_senders_come_back_as_a_header_holds_them(text: str, sender: str) -> None:
+    assert news(settings_of(f"{KEY}.from", f'"{text}"')).sender == sender
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port"),
+    [("[::1]:8400", "::1", 8400), ("0.0.0.0:1", "0.0.0.0", 1), ("relay:65535", "relay", 65535)],
+)
+def test_listen_is_a_host_and_a_port(text: str, host: str, port: int) -> None:
+    service = settings_of("service.listen", f'"{text}"').service
+    assert (service.listen, str(service.listen)) == (HostPort(host, port), text)
+    assert service.public_url == f"http://{text}"
+
+
+def test_urls_lose_the_slash_at_their_end() -> None:
+    assert settings_of("service.public_url", '"https://relay.example.com/x/"').service.public_url.endswith("/x")
+    assert settings_of("tenants.acme.api_url", '"http://[::1]:8500/"').tenants["acme"].api_url == "http://[::1]:8500"
+
+
+def test_a_table_of_ids_need_not_say_everything_again() -> None:
+    ids = settings_of("tenants.acme.optimove.metric_ids", "{ bounced = 7 }").tenants["acme"].optimove.metric_ids
+    assert (ids["bounced"], ids["sent"], len(ids)) == (7, 0, 8)
+
+
+def test_the_address_is_an_attribute_and_lists_are_kept_in_order() -> None:
+    assert news(settings_of(f"{KEY}.address", '"attribute:MAIL 2"')).address_attribute == "MAIL 2"
+    assert news(settings_of(f"{KEY}.personalization", '["B", "A"]')).personalization == ("B", "A")
+    assert news(settings_of(f"{KEY}.only_to", '["*@acme.example"]')).only_to == ("*@acme.example",)
+
+
+# Key, value as TOML writes it (None: left out), a piece of the problem, a piece of the mend.
+FAULTS = [
+    ("colour", '"blue"', "unknown setting", "Remove it"),
+    ("tennants", "{}", "unknown setting", "Did you mean tenants?"),
+    ("path", '"x"', "unknown setting", ""),
+    ("service.workerz", "2", "unknown setting", "Did you mean workers?"),
+    ("service.workers", "65", "65 is no whole number from 0 to 64", "from 0 to 64"),
+    ("service.workers", "-1", "from 0 to 64", ""),
+    ("service.workers", "true", "true is no whole number", ""),
+    ("service.workers", "1.0", "no whole number", ""),
+    ("service.takeover_after", '"999ms"', "not from 1s to 1h", "from 1s to 1h"),
+    ("service.takeover_after", '"61m"', "not from 1s to 1h", ""),
+    ("service.heal_every", '"0s"', "not from 1ms", ""),
+    ("service.heal_every", "900", "900 is no duration", "15m"),
+    ("service.heal_every", '"999999999d"', "to 3650d", ""),
+    ("service.listen", '"8400"', "no host:port", "[::1]:8400"),
+    ("service.listen", '":8400"', "no host:port", ""),
+    ("service.listen", '"::1:8400"', "no host:port", ""),
+    ("service.listen", '"[1:8]:8400"', "no host:port", ""),
+    ("service.listen", '"localhost:0"', "no host:port", "from 1 to 65535"),
+    ("service.listen", '"localhost:65536"', "no host:port", ""),
+    ("service.public_url", '"ftp://relay.example.com"', "neither http:// nor https://", ""),
+    ("service.public_url", '"https://relay.example.com/?a=b"', "a query or a fragment", ""),
+    ("service.public_url", '"https://relay.example.com/#"', "a query or a fragment", ""),
+    ("service.public_url", '"https://u:p@relay.example.com"', "a user name or password", ""),
+    ("service.public_url", '"https://"', "names no host", ""),
+    ("service.public_url", '"https://[::1"', "no URL", ""),
+    ("service.public_url", '"https://x:99999"', "no URL", ""),
+    ("service.public_url", '"https://rélay.example"', "plain ASCII", ""),
+    ("service.database", '"mysql://x"', "no database", "postgresql://"),
+    ("service.database", "5", "no secret", ""),
+    ("service.data_dir", '""', "no line of text", ""),
+    ("service.data_dir", r'"a\u0000b"', "no line of text", ""),
+    ("tenants.acme.api_url", None, "missing", "api_url ="),
+    ("tenants.acme.api_url", '"api5.optimove.net"', "neither http:// nor https://", ""),
+    ("tenants.acme.api_key", None, "missing", "env"),
+    ("tenants.acme.api_key", '""', "the secret is empty", ""),
+    ("tenants.acme.api_key", '"a b"', "a space", ""),
+    ("tenants.acme.api_key", r'"a\nb"', "a line break", ""),
+    ("tenants.acme.api_key", '["a", "b"]', "not built yet in this version", "one secret"),
+    ("tenants.acme.api_key", '{ evn = "X" }', 'unknown setting "evn"', "Did you mean env?"),
+    ("tenants.acme.api_key", '{ env = "X", file = "x" }', "no secret", ""),
+    ("tenants.acme.api_key", "{ env = 5 }", "no secret", ""),
+    ("tenants.acme.api_key", '{ env = "A=B" }', "no name of an environment variable", ""),
+    ("tenants.acme.api_key", '{ env = "OPTIRELAY_TEST_UNSET" }', "OPTIRELAY_TEST_UNSET is not set", "Set"),
+    ("tenants.acme.api_key", '{ file = "nowhere" }', 'the file "nowhere" does not exist', ""),
+    ("tenants.acme.api_key", r'{ file = "a\u0000b" }', "cannot be read", ""),
+    ("tenants.acme.listener_secret", None, "missing", "16 characters"),
+    ("tenants.acme.listener_secret", '"fifteen-letters"', "shorter than 16 characters", "optirelay init"),
+    ("tenants.acme.listener_secret", '"a/listener/secret"', "a URL would change", ""),
+    ("tenants.acme.listener_secret", "[]", "does not hold two secrets", ""),
+    ("tenants.acme.timezone", '"Europe/Atlantis"', "no time zone", "Europe/Paris"),
+    ("tenants.acme.timezone", '"../etc/passwd"', "no time zone", ""),
+    ("tenants.acme.timezone", '"Europe"', "no time zone", ""),
+    ("tenants.acme.page_size", "0", "from 1 to 100000", ""),
+    ("tenants.acme.page_size", "100001", "from 1 to 100000", ""),
+    ("tenants.acme.rate_limit", '"0/s"', "no rate", "20/10s"),
+    ("tenants.acme.report", '"save_event"', "not built yet in this version", "interactions"),
+    ("tenants.acme.report", '"both"', "not built yet in this version", ""),
+    ("tenants.acme.report", '"none"', "not known here", ""),
+    ("tenants.acme.name", '"acme"', "unknown setting", ""),
+    ("tenants.acme.channels", "5", "no table", "[tenants.acme.channels]"),
+    ("tenants.acme.optimove", "5", "no table", ""),
+    ("tenants.acme.optimove.metrics_are", '"increments"', "not built yet in this version", "totals"),
+    ("tenants.acme.optimove.metric_ids", "5", "no table", ""),
+    ("tenants.acme.optimove.metric_ids.opend", "2", "unknown setting", "Did you mean opened?"),
+    ("tenants.acme.optimove.interaction_ids.sent", '"x"', "no whole number", ""),
+    ("tenants.acme.optimove.templates_per_call", "0", "from 1 to", ""),
+    ("tenants.acme.optimove.metrics_per_call", "0", "from 1 to", ""),
+    ("tenants.acme.optimove.interactions_per_call", "0", "from 1 to", ""),
+    (f"{KEY}.kind", '"sms"', "not built yet in this version", "email"),
+    (f"{KEY}.kind", '"push"', "not built yet in this version", ""),
+    (f"{KEY}.kind", '"inapp"', "not built yet in this version", ""),
+    (f"{KEY}.kind", '"fax"', "not known here", ""),
+    (f"{KEY}.scheduled_id", "0", "from 1", ""),
+    (f"{KEY}.triggered_id", "504", f"the same id as {KEY}.scheduled_id", ""),
+    (f"{KEY}.provider", '"webhook"', "not built yet in this version", "console, null, smtp"),
+    (f"{KEY}.provider", '"smpt"', "no provider", "console, null, smtp"),
+    (f"{KEY}.provider", "[]", "no provider", ""),
+    (f"{KEY}.address", '"contacts"', "not built yet in this version", "attribute:EMAIL"),
+    (f"{KEY}.address", '"EMAIL"', "names no attribute", "attribute:EMAIL"),
+    (f"{KEY}.address", '"attribute:"', "no line of text", ""),
+    (f"{KEY}.personalization", '"FIRST_NAME"', "no list", ""),
+    (f"{KEY}.personalization", '["A", "A"]', "named twice", ""),
+    (f"{KEY}.from", None, 'needed with provider = "smtp"', "Acme <news@acme.example>"),
+    (f"{KEY}.from", '"Acme"', "no sender", ""),
+    (f"{KEY}.from", '"Acme <news@acme>"', "no sender", ""),
+    (f"{KEY}.from", r'"Acme\r\nBcc: x <news@acme.example>"', "no sender", ""),
+    (f"{KEY}.sender", '"a@b.example"', "unknown setting", ""),
+    (f"{KEY}.rate", '"fast"', "no rate", "5000/min"),
+    (f"{KEY}.rate", '"1/0s"', "no rate", ""),
+    (f"{KEY}.rate", "100", "no rate", ""),
+    (f"{KEY}.expire_after", '"0s"', "not from 1ms", ""),
+    (f"{KEY}.retry_within", '"0d"', "not from 1ms", ""),
+    (f"{KEY}.timeout", '"0ms"', "not from 1ms", ""),
+    (f"{KEY}.timeout", '"1.5s"', "no duration", ""),
+    (f"{KEY}.tries", "0", "from 1 to 100", ""),
+    (f"{KEY}.tries", "101", "from 1 to 100", ""),
+    (f"{KEY}.only_to", '"*@acme.example"', "no list", ""),
+    (f"{KEY}.smtp", None, 'needed with provider = "smtp"', "host"),
+    (f"{KEY}.smtp", "5", "no table", ""),
+    (f"{KEY}.smtp.host", None, "missing", "host ="),
+    (f"{KEY}.smtp.host", '"smtp example"', "no host", ""),
+    (f"{KEY}.smtp.hosts", '"x"', "unknown setting", "Did you mean host?"),
+    (f"{KEY}.smtp.port", "0", "from 1 to 65535", ""),
+    (f"{KEY}.smtp.port", "65536", "from 1 to 65535", ""),
+    (f"{KEY}.smtp.security", '"ssl"', "not known here", "starttls"),
+    (f"{KEY}.smtp.connections", "0", "from 1 to 1000", ""),
+    (f"{KEY}.smtp.connections", "1001", "from 1 to 1000", ""),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "problem", "mend"), FAULTS, ids=[f"{f[0]}={f[1]!r:.40}" for f in FAULTS])
+def test_what_cannot_work_is_named_with_its_mend(key: str, value: str | None, problem: str, mend: str) -> None:
+    fault = only_fault(with_line(key, value))
+    assert fault.key == key
+    assert problem in fault.problem
+    assert mend in fault.mend
+    assert fault.mend
+    assert str(fault) == f"{fault.key}: {fault.problem}. {fault.mend}"
+
+
+def test_what_stands_in_a_list_is_named_by_its_place() -> None:
+    faults = faults_of(with_line(f"{KEY}.only_to", '["x", "*@acme.example", 5]'))
+    assert [fault.key for fault in faults] == [f"{KEY}.only_to[0]", f"{KEY}.only_to[2]"]
+    faults = faults_of(with_line("tenants.acme.listener_secret", f'["{LISTENER}", "short"]'))
+    assert [fault.key for fault in faults] == ["tenants.acme.listener_secret[1]"]
+
+
+UNBUILT = [
+    *[("service", key) for key in sorted(SERVICE.unbuilt)],
+    *[("tenants.acme", key) for key in sorted(TENANT.unbuilt)],
+    *[("tenants.acme.optimove", key) for key in sorted(OPTIMOVE.unbuilt)],
+    *[(KEY, key) for key in sorted(CHANNEL.unbuilt)],
+]
+
+
+@pytest.mark.parametrize(("table", "key"), UNBUILT)
+def test_a_setting_that_is_not_built_yet_is_refused_as_such(table: str, key: str) -> None:
+    expected = Fault(f"{table}.{key}", "not built yet in this version", "Remove it")
+    assert only_fault(with_line(f"{table}.{key}", '"anything"')) == expected
+
+
+def test_no_tenants_is_a_fault() -> None:
+    assert only_fault({}).key == "tenants"
+    assert only_fault({"tenants": {}}).key == "tenants"
+    assert only_fault({"tenants": 5}) == Fault("tenants", "this is no table", "Write a table [tenants]")
+
+
+@pytest.mark.parametrize("name", ["Acme", "", "a.b", "a b", "x" * 41, "é", "a\nb"])
+def test_a_name_that_a_url_or_file_could_not_hold_is_a_fault(name: str) -> None:
+    whole = document()
+    whole["tenants"][name] = {**whole["tenants"].pop("acme"), "channels": {name: {"scheduled_id": 1}}}
+    tenant, channel = faults_of(whole)
+    assert tenant.problem == channel.problem == "this name cannot be used"
+    assert channel.key.startswith(f"{tenant.key}.channels.")
+
+
+def test_one_of_optimoves_ids_belongs_to_one_channel_of_a_tenant() -> None:
+    whole = document()
+    whole["tenants"]["acme"]["channels"]["more"] = {"scheduled_id": 600, "triggered_id": 504}
+    fault = only_fault(whole)
+    assert (fault.key, fault.problem) == (
+        "tenants.acme.channels.more.triggered_id",
+        f"the same id as {KEY}.scheduled_id",
+    )
+
+
+def test_two_tenants_may_use_the_same_channel_id() -> None:
+    whole = document()
+    whole["tenants"]["other"] = document()["tenants"]["acme"]
+    assert set(read(whole, path=Path("x.toml")).tenants) == {"acme", "other"}
+
+
+def test_a_channel_without_any_id_is_a_fault() -> None:
+    fault = only_fault(with_line(f"{KEY}.scheduled_id", None))
+    assert (fault.key, fault.problem) == (KEY, "neither scheduled_id nor triggered_id is set")
+
+
+def test_an_smtp_table_beside_another_provider_is_a_fault() -> None:
+    fault = only_fault(with_line(f"{KEY}.provider", '"null"'))
+    assert (fault.key, fault.problem) == (f"{KEY}.smtp", 'not for provider = "null"')
+
+
+@pytest.mark.parametrize(("there", "lacking"), [("username", "password"), ("password", "username")])
+def test_a_user_name_and_a_password_go_together(there: str, lacking: str) -> None:
+    fault = only_fault(with_line(f"{KEY}.smtp.{there}", '"hunter2"'))
+    assert (fault.key, fault.problem) == (f"{KEY}.smtp.{lacking}", f"needed beside {there}")
+
+
+def test_all_faults_are_told_at_once() -> None:
+    whole = document()
+    whole["service"] = {"workers": 99, "listen": "x", "keep_personal": "30d", "colour": 1}
+    acme = whole["tenants"]["acme"]
+    del acme["api_key"], acme["channels"]["news"]["smtp"]["host"], acme["channels"]["news"]["from"]
+    acme["channels"]["news"] |= {"rate": "fast", "triggered_id": 504}
+    assert [fault.key for fault in faults_of(whole)] == [
+        "service.colour",
+        "service.keep_personal",
+        "service.listen",
+        "service.workers",
+        "tenants.acme.api_key",
+        f"{KEY}.from",
+        f"{KEY}.rate",
+        f"{KEY}.smtp.host",
+        f"{KEY}.triggered_id",
+    ]
+
+
+def test_secrets_come_from_the_environment_and_from_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPTIRELAY_TEST_KEY", "from-the-environment")
+    monkeypatch.setenv("OPTIRELAY_TEST_DATABASE", "postgresql://relay:hunter2@db/relay")
+    (tmp_path / "new").write_text("a-secret-in-a-file\r\n")
+    whole = document()
+    whole["service"]["database"] = {"env": "OPTIRELAY_TEST_DATABASE"}
+    whole["tenants"]["acme"]["api_key"] = {"env": "OPTIRELAY_TEST_KEY"}
+    whole["tenants"]["acme"]["listener_secret"] = [{"file": "new"}, LISTENER]
+    whole["tenants"]["acme"]["channels"]["news"]["smtp"] |= {"username": "acme", "password": {"file": "new"}}
+    settings = read(whole, path=tmp_path / "optirelay.toml")
+    acme = settings.tenants["acme"]
+    assert settings.service.database == "postgresql://relay:hunter2@db/relay"
+    assert acme.api_key.reveal() == "from-the-environment"
+    assert [secret.reveal() for secret in acme.listener_secrets] == ["a-secret-in-a-file", LISTENER]
+    smtp = news(settings).smtp
+    assert smtp
+    assert smtp.password == Secret("a-secret-in-a-file")
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"", "is empty"),
+        (b"\n", "is empty"),
+        (b"one\ntwo\n", "a line break"),
+        (b"\xff\xfe", "not UTF-8"),
+        (b"x" * 2**21, "1 MiB"),
+    ],
+)
+def test_a_secret_file_that_cannot_be_one_is_a_fault(tmp_path: Path, content: bytes, problem: str) -> None:
+    (tmp_path / "key").write_bytes(content)
+    fault = only_fault(with_line("tenants.acme.api_key", '{ file = "key" }'), tmp_path)
+    assert problem in fault.problem
+    assert '"key"' in fault.problem
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"), [(".", "no regular file"), ("/dev/null", "no regular file"), ("k" * 300, "read")]
+)
+def test_a_secret_is_read_from_a_regular_file_alone(tmp_path: Path, name: str, problem: str) -> None:
+    assert problem in only_fault(with_line("tenants.acme.api_key", f'{{ file = "{name}" }}'), tmp_path).problem
+
+
+@pytest.mark.parametrize("value", ["", "  ", "a\nb", "\udcff"])
+def test_an_environment_variable_that_cannot_be_a_secret_is_named(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPTIRELAY_TEST_KEY", value)
+    fault = only_fault(with_line("tenants.acme.api_key", '{ env = "OPTIRELAY_TEST_KEY" }'))
+    assert "OPTIRELAY_TEST_KEY" in fault.problem
+
+
+def test_secrets_show_themselves_nowhere() -> None:
+    whole = document()
+    whole["service"]["database"] = "postgresql://relay:hunter2@p@db/relay?sslpassword=hunter2&x=1"
+    whole["tenants"]["acme"]["channels"]["news"]["smtp"] |= {"username": "acme", "password": "hunter2"}
+    settings = read(whole, path=Path("x.toml"))
+    texts = [repr(settings), str(settings), repr(settings.model_dump()), settings.model_dump_json()]
+    texts += [repr(settings.service), str(settings.service), repr(settings.tenants["acme"].api_key)]
+    texts += [f"{settings.tenants['acme'].api_key}"]
+    for text in texts:
+        assert "********" in text
+        for secret in ("the-api-key", LISTENER, "hunter2", "p@db"):
+            assert secret not in text
+    assert "postgresql://relay:********@db/relay?sslpassword=********&x=1" in settings.model_dump_json()
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("service.database", '"mysql://relay:hunter2@db"'),
+        ("service.public_url", '"https://relay:hunter2@x.example"'),
+        ("tenants.acme.api_key", '"hunter2 hunter2"'),
+        ("tenants.acme.api_key", '["hunter2", "x"]'),
+        ("tenants.acme.listener_secret", '"hunter2"'),
+        (f"{KEY}.smtp", '{ host = "x", username = "u", password = "hunter2\\n" }'),
+    ],
+)
+def test_no_fault_repeats_a_secret(key: str, value: str) -> None:
+    assert "hunter2" not in str(only_fault(with_line(key, value)))
+
+
+def test_a_secret_matches_itself_alone_and_survives_a_pickle() -> None:
+    secret = Secret("pässword")
+    assert secret.matches("pässword")
+    assert not secret.matches("password")
+    assert not secret.matches("\udcff")
+    assert secret == pickle.loads(pickle.dumps(secret)) != Secret("other")
+    assert len({secret, Secret("pässword")}) == 1
+
+
+def test_settings_cannot_be_changed() -> None:
+    settings = read(document(), path=Path("x.toml"))
+    with pytest.raises(ValidationError):
+        settings.service.workers = 2
+
+
+def test_bad_settings_need_the_operator_and_survive_a_pickle() -> None:
+    error = BadSettings([Fault("a", "is wrong", "Mend it"), Fault("b", "too", "Likewise")])
+    assert isinstance(error, NeedsOperator)
+    assert str(pickle.loads(pickle.dumps(error))) == "a: is wrong. Mend it\nb: too. Likewise"
+
+
+def load_fault(path: Path) -> Fault:
+    with pytest.raises(BadSettings) as caught:
+        load(path)
+    (fault,) = caught.value.faults
+    return fault
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "none.toml"
+    assert load_fault(path) == Fault(str(path), "there is no such file", "`optirelay init` writes one")
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"[service]\nworkers = \n", "line 2"),
+        (b"[service]\nworkers = 1\nworkers = 2\n", "line 3"),
+        (b'[service]\n\ndatabase = """', "line 3"),
+        (b'[service]\ndatabase = "\x01"', "line 2"),
+        (b"[service]\n# caf\xe9\n", "not UTF-8 (line 2)"),
+        (b"a = " + b"[" * 100_000, "nested too deeply"),
+        (b"a = " + b"1" * 5_000, "no TOML"),
+        (b"#" * 2**21, "1 MiB"),
+    ],
+)
+def test_a_file_that_is_no_toml_is_one_fault_with_its_line(tmp_path: Path, content: bytes, problem: str) -> None:
+    path = tmp_path / "optirelay.toml"
+    path.write_bytes(content)
+    fault = load_fault(path)
+    assert fault.key == str(path)
+    assert problem in fault.problem
+    assert "\n" not in str(fault)
+
+
+def test_a_directory_or_a_hopeless_path_is_a_fault(tmp_path: Path) -> None:
+    assert "directory" in load_fault(tmp_path).problem
+    assert "cannot be read" in load_fault(Path("a\0b")).problem
+    assert "cannot be read" in load_fault(tmp_path / ("x" * 300)).problem
+
+
+def test_a_byte_order_mark_is_no_harm(tmp_path: Path) -> None:
+    path = tmp_path / "optirelay.toml"
+    path.write_text("\ufeff" + example().replace('{ env = "ACME_API_KEY" }', '"k"'), encoding="utf-8")
+    assert "acme" in load(path).tenants
+
+
+def test_keys_nested_without_end_are_an_unknown_setting(tmp_path: Path) -> None:
+    path = tmp_path / "optirelay.toml"
+    path.write_text("a" + ".a" * 2_000 + " = 1\n" + example().replace('{ env = "ACME_API_KEY" }', '"k"'))
+    assert load_fault(path).problem == "unknown setting"
+
+
+def test_the_file_is_that_of_the_option_then_of_the_environment_then_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    option, variable, here = tmp_path / "a.toml", tmp_path / "b.toml", tmp_path / "optirelay.toml"
+    for path in (option, variable, here):
+        path.touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("OPTIRELAY_CONFIG", raising=False)
+    assert find_settings(None).resolve() == here.resolve()
+    monkeypatch.setenv("OPTIRELAY_CONFIG", str(variable))
+    assert find_settings(None) == variable
+    assert find_settings(option) == option
+    variable.unlink()
+    with pytest.raises(BadSettings, match=r"b\.toml: there is no such file \(named by OPTIRELAY_CONFIG\)"):
+        find_settings(None)
+    with pytest.raises(BadSettings, match=r"c\.toml: there is no such file\. `optirelay init` writes one"):
+        find_settings(tmp_path / "c.toml")
+
+
+def test_the_example_works_once_its_variables_are_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "optirelay.toml"
+    path.write_text(example("my-shop"))
+    assert "MY_SHOP_API_KEY is not set" in load_fault(path).problem
+    monkeypatch.setenv("MY_SHOP_API_KEY", "key")
+    channel = load(path).tenants["my-shop"].channels["newsletter"]
+    assert (channel.provider, channel.scheduled_id) == ("console", 504)
+    assert example() != example()
+
+
+def test_everything_commented_out_in_the_example_works_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = re.sub(r"^#(?! )", "", example(), flags=re.MULTILINE).replace('provider = "console"', 'provider = "smtp"')
+    path = tmp_path / "optirelay.toml"
+    path.write_text(text)
+    monkeypatch.setenv("ACME_API_KEY", "key")
+    monkeypatch.setenv("ACME_SMTP_PASSWORD", "password")
+    smtp = load(path).tenants["acme"].channels["newsletter"].smtp
+    assert smtp
+    assert smtp.password == Secret("password")
+    for _, shape in TABLES:
+        for key, _field in keys_with_fields(shape):
+            assert re.search(rf"^(\[.*\.)?{key}\b", text, flags=re.MULTILINE) or f".{key}" in text, key
+
+
+TABLES: list[tuple[str, type[Any]]] = [
+    ("[service]", ServiceSettings),
+    ("[tenants.NAME]", TenantSettings),
+    ("[tenants.NAME.optimove]", OptimoveSettings),
+    ("[tenants.NAME.channels.NAME]", ChannelSettings),
+    ("[tenants.NAME.channels.NAME.smtp]", SmtpSettings),
+]
+
+
+def keys_with_fields(shape: type[Any]) -> Iterator[tuple[str, FieldInfo]]:
+    for name, info in shape.model_fields.items():
+        if name != "name":
+            yield info.alias or name, info
+
+
+def section(title: str) -> str:
+    """What the reference says under this heading."""
+    _, _, rest = PAGE.read_text(encoding="utf-8").partition(f"\n## {title}\n")
+    return rest.partition("\n## ")[0]
+
+
+@pytest.mark.parametrize(("title", "shape"), TABLES)
+def test_the_reference_has_every_setting_with_its_default(title: str, shape: type[Any]) -> None:
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.*)$", section(f"`{title}`"), flags=re.MULTILINE))
+    assert set(rows) == {key for key, _ in keys_with_fields(shape)}
+    for key, info in keys_with_fields(shape):
+        if info.is_required():
+            assert rows[key].startswith("needed"), key
+        elif isinstance(info.default, int | str):
+            default = f'"{info.default}"' if isinstance(info.default, str) else str(info.default)
+            assert rows[key].startswith(f"`{default}`"), key
+
+
+def rooms(room: Room) -> Iterator[Room]:
+    yield room
+    for inner in [*room.inside.values(), *([room.each] if room.each else [])]:
+        yield from rooms(inner)
+
+
+def test_the_reference_lists_every_name_that_is_taken() -> None:
+    names = set(re.findall(r"`(\w+)`", section("Not built yet")))
+    taken = {key for room in rooms(DOCUMENT) for key in room.unbuilt}
+    assert taken <= names
+    assert names - taken == {"listener_secret", "report", "kind"}
+
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+KNOWN = st.sampled_from(
+    sorted({key for room in rooms(DOCUMENT) for key in room.built | room.unbuilt} | {"env", "file"})
+)
+VALUES = st.one_of(
+    TEXTS,
+    st.sampled_from(
+        ["30s", "100/s", "smtp", "console", "acme", "Acme <a@b.example>", "attribute:X", "[::1]:1", "http://x"]
+    ),
+    st.integers(),
+    st.floats(),
+    st.booleans(),
+    st.datetimes(timezones=st.sampled_from([UTC])) | st.datetimes(),
+    st.just(date(2031, 4, 2)) | st.just(time(10)) | st.just(datetime(2031, 4, 2, tzinfo=UTC)),
+)
+ANYTHING = st.recursive(
+    VALUES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KNOWN | TEXTS, inner, max_size=6), max_leaves=20
+)
+
+
+def settings_or_faults(whole: dict[str, Any]) -> Settings | tuple[Fault, ...]:
+    try:
+        return read(whole, path=Path("/srv/relay/optirelay.toml"))
+    except BadSettings as error:
+        lines = str(error).splitlines()
+        return error.faults if len(lines) == len(error.faults) else ()
+
+
+def table(room: Room) -> st.SearchStrategy[Any]:
+    """Tables of about the right shape, with anything in them."""
+    if room.each:
+        return st.dictionaries(st.sampled_from(["acme", "b"]) | TEXTS, table(room.each) | VALUES, max_size=3)
+    built = {key: table(room.inside[key]) | VALUES if key in room.inside else ANYTHING for key in sorted(room.built)}
+    return st.fixed_dictionaries({}, optional=built)
+
+
+@hypothesis_settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.one_of(st.dictionaries(KNOWN | TEXTS, ANYTHING, max_size=5), table(DOCUMENT)))
+def test_whatever_the_file_holds_it_is_settings_or_faults(whole: dict[str, Any]) -> None:
+    result = settings_or_faults(whole)
+    assert result.tenants if isinstance(result, Settings) else result
+
+
+@hypothesis_settings(max_examples=150, deadline=None)
+@given(st.sampled_from(sorted({fault[0] for fault in FAULTS if "." in fault[0]})), ANYTHING)
+def test_any_value_of_one_key_is_its_meaning_or_a_fault_there(key: str, value: Any) -> None:
+    whole = document()
+    *tables, last = key.split(".")
+    here: Any = whole
+    for name in tables:
+        here = here.setdefault(name, {})
+    here[last] = value
+    result = settings_or_faults(whole)
+    assert isinstance(result, Settings) or any(fault.key.startswith((key, KEY)) for fault in result)
+
+
+@given(st.binary(max_size=200) | st.text(max_size=100).map(lambda text: text.encode("utf-8", "replace")))
+@hypothesis_settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_bytes_are_settings_or_faults(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "optirelay.toml"
+    path.write_bytes(content)
+    with pytest.raises(BadSettings) as caught:
+        load(path)
+    assert len(str(caught.value).splitlines()) == len(caught.value.faults)
