@@ -39,7 +39,7 @@ from optirelay.model import (
 )
 from optirelay.optimove import get_customer_send_details_by_channel
 from optirelay.stages import campaigns, messages, notifications, recipients, sending
-from optirelay.stages.content import CannotRender, MailTemplate, prepare
+from optirelay.stages.content import BadTemplate, CannotRender, MailTemplate, prepare
 from optirelay.store import Ledger, Notification
 from optirelay.store.batches import LockedBatch, TakenBatch
 
@@ -304,8 +304,12 @@ async def render(
     ctx: Context, tenant: TenantId, channel: ChannelName, taken: TakenBatch, group: Sequence[Message]
 ) -> tuple[list[Outgoing], dict[int, Refused]]:
     """What is sent to each of a group, and those for whom it could not be made."""
-    template = await _prepared(ctx, tenant, channel, taken)
-    outgoing, refused = [], {}
+    outgoing: list[Outgoing] = []
+    refused: dict[int, Refused] = {}
+    try:
+        template = await _prepared(ctx, tenant, channel, taken)
+    except BadTemplate as error:
+        return outgoing, {message.number: Refused(Refusal.RENDER_FAILED, str(error)) for message in group}
     for message in group:
         try:
             mail = template.render(message, campaign_id=taken.campaign_id, template_id=taken.template_id, at=utc_now())

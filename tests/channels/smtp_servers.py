@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, cast
 
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
@@ -15,6 +15,7 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 class Act(Enum):
     CUT = "close the connection"
     SILENCE = "say nothing more"
+    DEAF = "read nothing more"
 
 
 Script = str | Act | tuple[str | Act, ...]
@@ -123,6 +124,9 @@ class ScriptedServer:
                 while await reader.read(65536):
                     pass
                 raise Ended
+            if step is Act.DEAF:
+                cast("asyncio.Transport", writer.transport).pause_reading()
+                await asyncio.sleep(3600)
             assert isinstance(step, str)
             writer.write(step.encode("utf-8", "surrogateescape") + b"\r\n")
         return str(steps[0])

@@ -182,30 +182,12 @@ class TestAnswers:
         assert server.taken == []
 
     async def test_a_server_that_stops_reading_a_long_message_is_later(self, server: ScriptedServer) -> None:
-        server.always["DATA"] = ("354 go on", Act.SILENCE)
+        server.then("CONTENT", Act.DEAF, Act.DEAF)
         long = outgoing("s1", content=b"Subject: long\r\n\r\n" + b"0123456789\r\n" * 2_000_000)
-        async with self._not_reading(server) as port, smtp(Options(port), timeout_seconds=0.3) as channel:
+        async with served(server, timeout_seconds=0.3) as channel:
             [later] = await answers_to(channel, long)
         assert isinstance(later, Later)
-
-    @asynccontextmanager
-    async def _not_reading(self, server: ScriptedServer) -> AsyncIterator[int]:
-        """A server that reads nothing after its 354."""
-
-        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            writer.write(b"220 test\r\n")
-            while (line := await reader.readline()) != b"DATA\r\n":
-                writer.write(b"250 Ok\r\n")
-                if not line:
-                    return
-            writer.write(b"354 go on\r\n")
-            await asyncio.sleep(2)
-            writer.transport.abort()
-
-        listener = await asyncio.start_server(serve, "127.0.0.1", 0, limit=1024)
-        async with listener:
-            yield listener.sockets[0].getsockname()[1]
-        await asyncio.sleep(0.01)
+        assert server.taken == []
 
     @pytest.mark.parametrize("failure", [Act.CUT, Act.SILENCE, "gibberish", "354 again?", "250-and then", "150 ?"])
     async def test_a_connection_that_fails_after_the_dot_is_doubtful(

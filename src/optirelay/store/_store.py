@@ -99,6 +99,7 @@ class Everyone:
         self._connection = connection
         self._sql = Statements(connection, "everyone", {})
         self._names = {number: name for name, number in numbers.items()}
+        self.problems = Problems(connection, None)
 
     def ledger(self, tenant: int) -> Ledger | None:
         """One tenant's rows, in this transaction; None where the settings no longer have the tenant."""

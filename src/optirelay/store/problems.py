@@ -10,9 +10,9 @@ from optirelay.store._sql import Statements
 
 
 class Problems:
-    """One tenant's problems."""
+    """One tenant's problems; without a tenant, those of the service itself."""
 
-    def __init__(self, connection: AsyncConnection[Any], tenant: int) -> None:
+    def __init__(self, connection: AsyncConnection[Any], tenant: int | None) -> None:
         self._sql = Statements(connection, "problems", {"tenant": tenant})
 
     async def tell(

@@ -106,8 +106,11 @@ update message set batch = %(new_batch)s
 where tenant = %(tenant)s and planned_on = %(planned_on)s and id = any(%(messages)s);
 
 -- name: next_due
-select min(due_at) as due_at from batch
-where tenant = %(tenant)s and channel = %(channel)s and done_at is null and (lease_until is null or lease_until < clock_timestamp());
+select greatest(min(b.due_at), h.waits_until) as due_at from batch b
+join channel h on h.tenant = b.tenant and h.name = b.channel
+where b.tenant = %(tenant)s and b.channel = %(channel)s and b.done_at is null
+  and (b.lease_until is null or b.lease_until < clock_timestamp())
+group by h.waits_until;
 
 -- name: open_batches
 select id from batch where tenant = %(tenant)s and campaign = %(campaign)s and done_at is null order by id;

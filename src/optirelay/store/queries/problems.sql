@@ -7,7 +7,7 @@ on conflict (kind, tenant, channel, campaign_id, subject) do update set problem 
 
 -- name: mended
 delete from problem
-where tenant = %(tenant)s and kind = any(%(kinds)s) and (%(channel)s::text is null or channel = %(channel)s)
+where tenant is not distinct from %(tenant)s::int and kind = any(%(kinds)s) and (%(channel)s::text is null or channel = %(channel)s)
   and (%(campaign_id)s::text is null or campaign_id = %(campaign_id)s) and (%(subject)s::text is null or subject = %(subject)s);
 
 -- name: own_budget

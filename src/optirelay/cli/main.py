@@ -1,0 +1,5 @@
+"""The command line: `optirelay`."""
+
+
+def main() -> None:
+    """Run one command."""

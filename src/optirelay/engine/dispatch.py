@@ -1,0 +1,97 @@
+"""A worker's loops: notifications are accepted as they come, and each channel's due batches are sent group by group."""
+
+import asyncio
+import os
+import socket
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+import structlog
+
+from optirelay import pipeline
+from optirelay.clock import utc_now
+from optirelay.engine.context import Context
+from optirelay.engine.lane import Lane
+from optirelay.engine.troubles import tell_clock
+from optirelay.store import BATCH_CHANNEL, NOTIFICATION_CHANNEL, StoreUnavailable
+
+POLL_SECONDS = 1.0  # where a NOTIFY was missed
+CLOCK_MAY_DIFFER = timedelta(seconds=1)
+log = structlog.get_logger()
+
+
+class Dispatch:
+    """One worker's share of the work that is taken straight from the ledger."""
+
+    def __init__(self, ctx: Context) -> None:
+        self._ctx = ctx
+        self._arrived = asyncio.Event()
+        self._clock_ok = True
+        self._lanes = [Lane(ctx, tenant, channel) for tenant, channel in ctx.channels]
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop`; then nothing new starts, and what is under way is finished or handed back."""
+        beats = [
+            asyncio.create_task(self._again_and_again(self._listen)),
+            asyncio.create_task(self._again_and_again(self._accept)),
+            asyncio.create_task(self._again_and_again(self._beat)),
+            asyncio.create_task(self._again_and_again(self._heal)),
+        ]
+        try:
+            await asyncio.gather(*(lane.run(stop, may_take=lambda: self._clock_ok) for lane in self._lanes))
+            await stop.wait()
+        finally:
+            for beat in beats:
+                beat.cancel()
+            await asyncio.gather(*beats, return_exceptions=True)
+
+    async def _again_and_again(self, loop: Callable[[], Awaitable[None]]) -> None:
+        """Whatever stops a loop, it starts again: the store may be away for a while."""
+        while True:
+            try:
+                await loop()
+            except StoreUnavailable as error:
+                log.warning("store_unavailable", loop=loop.__name__, why=str(error))
+            except Exception:
+                log.exception("loop_failed", loop=loop.__name__)
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def _listen(self) -> None:
+        async for name in self._ctx.store.listen():
+            if name == NOTIFICATION_CHANNEL:
+                self._arrived.set()
+            elif name == BATCH_CHANNEL:
+                for lane in self._lanes:
+                    lane.wake()
+
+    async def _accept(self) -> None:
+        while True:
+            self._arrived.clear()
+            if not await pipeline.accept(self._ctx):
+                try:
+                    async with asyncio.timeout(POLL_SECONDS):
+                        await self._arrived.wait()
+                except TimeoutError:
+                    pass
+
+    async def _beat(self) -> None:
+        """Say that we are alive, keep what we hold, and compare clocks."""
+        lease = self._ctx.settings.service.takeover_after
+        while True:
+            before = utc_now()
+            database = await self._ctx.store.seen(self._ctx.worker, socket.gethostname(), os.getpid())
+            middle = before + (utc_now() - before) / 2
+            off = timedelta(seconds=abs(database - middle.timestamp()))
+            if self._clock_ok != (off <= CLOCK_MAY_DIFFER):
+                self._clock_ok = not self._clock_ok
+                await tell_clock(self._ctx, off, ok=self._clock_ok)
+            await self._ctx.store.renew_leases(self._ctx.worker, lease)
+            await asyncio.sleep(lease.total_seconds() / 3)
+
+    async def _heal(self) -> None:
+        """Listeners and templates are compared with Optimove's, now and again."""
+        while True:
+            for tenant in self._ctx.optimove:
+                async with self._ctx.store.tenant(tenant).transaction() as ledger:
+                    await pipeline.sync.put(ledger)
+            await asyncio.sleep(self._ctx.settings.service.heal_every.total_seconds())

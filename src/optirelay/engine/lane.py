@@ -1,0 +1,225 @@
+"""One channel in one worker: its due batches are taken, started group by group, and what is learnt is written."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+import structlog
+
+from optirelay import pipeline
+from optirelay.clock import utc_now
+from optirelay.engine import troubles
+from optirelay.engine.context import Context
+from optirelay.engine.settle import Known
+from optirelay.engine.wire import GroupWire
+from optirelay.errors import TryLater
+from optirelay.model import Answer, ChannelName, Outgoing, TenantId
+from optirelay.stages import sending
+from optirelay.store import StoreUnavailable
+from optirelay.store.batches import TakenBatch
+
+T = TypeVar("T")
+
+LONGEST_SLEEP_SECONDS = 1.0
+DRAIN_SECONDS = 25.0  # at the end, for answers that are under way
+SET_ASIDE_FOR = timedelta(minutes=10)
+log = structlog.get_logger()
+
+
+class Lane:
+    """One channel's due batches, sent by this worker."""
+
+    def __init__(self, ctx: Context, tenant: TenantId, channel: ChannelName) -> None:
+        self._ctx = ctx
+        self._tenant = tenant
+        self._name = channel
+        self._channel = ctx.channels[tenant, channel]
+        self._rate = ctx.channel_settings(tenant, channel).rate
+        self._batch: TakenBatch | None = None
+        self._known: dict[int, Known] = {}  # what became of started messages, by batch; not written yet
+        self._under_way: Counter[int] = Counter()  # started messages of which nothing is known, by batch
+        self._resting: dict[int, tuple[TakenBatch, datetime]] = {}  # to be given back once nothing is under way
+        self._sends: set[asyncio.Task[None]] = set()
+        self._wires: set[GroupWire] = set()
+        self._something = asyncio.Event()
+        self._handled = 0  # messages that the channel handled in the last half second
+        self._reached = False  # the provider, since it last was not
+
+    def wake(self) -> None:
+        """There may be something to do."""
+        self._something.set()
+
+    async def run(self, stop: asyncio.Event, *, may_take: Callable[[], bool]) -> None:
+        """Send until `stop`; then hand back what has not left, and wait for the answers of what has."""
+        stopping = asyncio.create_task(self._close_on(stop))
+        while not stop.is_set():
+            try:
+                await self._turn(may_take)
+            except StoreUnavailable as error:
+                log.warning("store_unavailable", tenant=self._tenant, channel=self._name, why=str(error))
+                await asyncio.sleep(LONGEST_SLEEP_SECONDS)
+            except Exception:
+                log.exception("batch_set_aside", tenant=self._tenant, channel=self._name)
+                await self._set_aside()
+        await stopping
+        await self._drain()
+
+    async def _close_on(self, stop: asyncio.Event) -> None:
+        await stop.wait()
+        for wire in self._wires:
+            wire.close()
+        self._something.set()
+
+    async def _turn(self, may_take: Callable[[], bool]) -> None:
+        self._something.clear()
+        await self._give_back()
+        if self._batch is None and may_take():
+            self._batch = await pipeline.take(self._ctx, self._tenant, self._name)
+        if self._batch is None:
+            await self._idle(may_take)
+            return
+        batch, most = self._batch, sending.most_at_once(self._rate, self._handled)
+        begun = await self._write(
+            lambda known: pipeline.begin(self._ctx, self._tenant, batch, known, channel=self._name, most=most)
+        )
+        if begun.lost or begun.over:
+            self._batch = None
+        if begun.over and begun.next_due_at is not None:
+            self._resting[batch.id] = (batch, begun.next_due_at)
+        if begun.start:
+            await self._hand_over(batch, begun)
+        elif begun.wait:
+            await self._sleep(begun.wait.total_seconds())
+
+    async def _idle(self, may_take: Callable[[], bool]) -> None:
+        """No batch to work on: write what is known, or sleep until one may be due."""
+        if self._known:
+            await self._write(lambda known: pipeline.record(self._ctx, self._tenant, self._name, known))
+        else:
+            await self._sleep(await self._until_due() if may_take() else LONGEST_SLEEP_SECONDS)
+
+    async def _write(self, write: Callable[[Mapping[int, Known]], Awaitable[T]]) -> T:
+        """Have what is known written; where that fails it stays known. Written twice, it changes nothing."""
+        known, self._known = self._known, {}
+        try:
+            return await write(known)
+        except BaseException:
+            for number, of_batch in known.items():
+                kept = self._known.setdefault(number, Known())
+                kept.answers = {**of_batch.answers, **kept.answers}
+                kept.handed_back += of_batch.handed_back
+            raise
+
+    async def _hand_over(self, batch: TakenBatch, begun: pipeline.Begun) -> None:
+        """Give a started group to the channel; what is not on the wire in time is handed back."""
+        self._under_way[batch.id] += len(begun.start)
+        numbers = {message.sid: message.number for message in begun.start}
+        first_slot_at = asyncio.get_running_loop().time() + begun.first_slot_in.total_seconds()
+        try:
+            outgoing, refused = await pipeline.render(self._ctx, self._tenant, self._name, batch, begun.start)
+        except StoreUnavailable:
+            self._hand_back(batch.id, list(numbers.values()))
+            raise
+        for number, answer in refused.items():
+            self._learn(batch.id, number, answer)
+        wire = GroupWire(
+            {mail.sid: numbers[mail.sid] for mail in outgoing},
+            lambda number, answer: self._learn(batch.id, number, answer),
+            first_slot_at=first_slot_at,
+            interval_seconds=begun.interval.total_seconds(),
+        )
+        self._wires.add(wire)
+        send = asyncio.create_task(self._send(batch, outgoing, wire))
+        self._sends.add(send)
+        send.add_done_callback(self._sends.discard)
+        await wire.all_begun()
+        wire.close()
+        self._hand_back(batch.id, wire.take_not_begun())
+        self._handled = wire.handled_in_half_a_second()
+        if wire.saturated and not self._known:
+            await self._sleep(LONGEST_SLEEP_SECONDS)
+
+    async def _send(self, batch: TakenBatch, outgoing: list[Outgoing], wire: GroupWire) -> None:
+        try:
+            await self._channel.send(outgoing, wire)
+            if not self._reached:
+                await troubles.channel_works(self._ctx, self._tenant, self._name)
+                self._reached = True
+        except StoreUnavailable as error:
+            log.warning("store_unavailable", tenant=self._tenant, channel=self._name, why=str(error))
+        except TryLater as error:
+            await self._provider_away(str(error))
+        except Exception as error:  # a fault of the channel: what it began is in doubt, the rest goes again
+            log.exception("channel_failed", tenant=self._tenant, channel=self._name)
+            await self._provider_away(f"{type(error).__name__} in the channel; see the log")
+        finally:
+            wire.end()
+            self._hand_back(batch.id, wire.take_not_begun())
+            self._wires.discard(wire)
+
+    async def _provider_away(self, why: str) -> None:
+        self._reached = False
+        try:
+            await troubles.channel_waits(self._ctx, self._tenant, self._name, why)
+        except StoreUnavailable as error:
+            log.warning("store_unavailable", tenant=self._tenant, channel=self._name, why=str(error))
+
+    def _learn(self, batch: int, number: int, answer: Answer) -> None:
+        self._known.setdefault(batch, Known()).answers[number] = answer
+        self._under_way[batch] -= 1
+        self._something.set()
+
+    def _hand_back(self, batch: int, numbers: list[int]) -> None:
+        if numbers:
+            self._known.setdefault(batch, Known()).handed_back += numbers
+            self._under_way[batch] -= len(numbers)
+            self._something.set()
+
+    async def _give_back(self) -> None:
+        """Batches whose next message is not due, once all that was started of them is written."""
+        for number, (batch, due_at) in list(self._resting.items()):
+            if not self._under_way[number] and number not in self._known:
+                await pipeline.free(self._ctx, self._tenant, batch, due_at)
+                del self._resting[number]
+        self._under_way = +self._under_way
+
+    async def _until_due(self) -> float:
+        async with self._ctx.store.tenant(self._tenant).transaction() as ledger:
+            due_at = await ledger.batches.next_due(self._name)
+        return LONGEST_SLEEP_SECONDS if due_at is None else max(0.005, (due_at - utc_now()).total_seconds())
+
+    async def _sleep(self, seconds: float) -> None:
+        """Sleep so long, or until there may be something to do."""
+        try:
+            async with asyncio.timeout(min(seconds, LONGEST_SLEEP_SECONDS)):
+                await self._something.wait()
+        except TimeoutError:
+            pass
+
+    async def _set_aside(self) -> None:
+        """A batch that cannot be worked on stops nobody: the others first, and it again later."""
+        batch, self._batch = self._batch, None
+        if batch is not None:
+            self._resting[batch.id] = (batch, utc_now() + SET_ASIDE_FOR)
+            try:
+                await troubles.tell_set_aside(self._ctx, self._tenant, self._name, batch)
+            except StoreUnavailable as error:
+                log.warning("store_unavailable", tenant=self._tenant, channel=self._name, why=str(error))
+        await asyncio.sleep(LONGEST_SLEEP_SECONDS)
+
+    async def _drain(self) -> None:
+        """Wait for answers, write all that is known, and give back what is in hand."""
+        if self._sends:
+            _, late = await asyncio.wait(self._sends, timeout=DRAIN_SECONDS)
+            for send in late:
+                send.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+        try:
+            await self._write(lambda known: pipeline.record(self._ctx, self._tenant, self._name, known))
+            if self._batch is not None:
+                self._resting.setdefault(self._batch.id, (self._batch, utc_now()))
+            await self._give_back()
+        except StoreUnavailable as error:
+            log.warning("store_unavailable", tenant=self._tenant, channel=self._name, why=str(error))

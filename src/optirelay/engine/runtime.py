@@ -1,0 +1,93 @@
+"""Builds the running system from the settings: the only place that picks the parts."""
+
+import asyncio
+import os
+import secrets
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from importlib.metadata import entry_points
+
+from optirelay import pipeline
+from optirelay.channels import Channel, ChannelSetup
+from optirelay.engine.context import Context
+from optirelay.engine.dispatch import Dispatch
+from optirelay.engine.jobs import JobRunner
+from optirelay.model import ChannelName, TenantId
+from optirelay.optimove import OptimoveClient
+from optirelay.settings import ChannelSettings, Settings
+from optirelay.store import Store
+from optirelay.store.embedded import EmbeddedPostgres
+
+EMBEDDED = "embedded"
+
+
+@contextmanager
+def database(settings: Settings) -> Iterator[str]:
+    """The database's address; the embedded one is started, or joined, and left at the end. Raises NeedsOperator."""
+    if settings.service.database != EMBEDDED:
+        yield settings.service.database
+        return
+    with EmbeddedPostgres(settings.service.data_dir) as conninfo:
+        yield conninfo
+
+
+@asynccontextmanager
+async def open_store(settings: Settings, conninfo: str) -> AsyncIterator[Store]:
+    """The store with every tenant and channel of the settings. Raises NeedsOperator."""
+    names = {TenantId(name): tuple(tenant.channels) for name, tenant in settings.tenants.items()}
+    async with Store.open(conninfo, names) as store:
+        yield store
+
+
+@asynccontextmanager
+async def open_context(
+    settings: Settings, conninfo: str, *, print_line: Callable[[str], None] = print
+) -> AsyncIterator[Context]:
+    """All parts that a step of the journey needs, open until the end."""
+    async with AsyncExitStack() as stack:
+        store = await stack.enter_async_context(open_store(settings, conninfo))
+        clients = {
+            TenantId(name): await stack.enter_async_context(OptimoveClient(tenant.api_url, tenant.api_key.reveal()))
+            for name, tenant in settings.tenants.items()
+        }
+        channels: dict[tuple[TenantId, ChannelName], Channel] = {}
+        for tenant_name, tenant in settings.tenants.items():
+            for name, channel in tenant.channels.items():
+                built = build_channel(tenant_name, channel, print_line)
+                stack.push_async_callback(built.aclose)
+                channels[TenantId(tenant_name), ChannelName(name)] = built
+        worker = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+        yield Context(settings, store, clients, channels, worker)
+
+
+def build_channel(tenant: str, channel: ChannelSettings, print_line: Callable[[str], None]) -> Channel:
+    """Our side of a channel's provider, by its entry point in `optirelay.channels`."""
+    (entry,) = entry_points(group="optirelay.channels", name=channel.provider)
+    built: Channel = entry.load()(
+        ChannelSetup(
+            tenant=tenant,
+            name=channel.name,
+            timeout_seconds=channel.timeout.total_seconds(),
+            options=channel.smtp,
+            print_line=print_line,
+        )
+    )
+    return built
+
+
+def installed_providers() -> list[tuple[str, type[Channel]]]:
+    """Every provider's name and class, by name."""
+    return sorted((entry.name, entry.load()) for entry in entry_points(group="optirelay.channels"))
+
+
+async def work(settings: Settings, conninfo: str, stop: asyncio.Event) -> None:
+    """One worker: jobs, notifications and due batches, until `stop`; what is in hand then is finished or handed back."""
+    async with open_context(settings, conninfo) as ctx:
+        jobs = JobRunner(conninfo, pipeline.JOBS, ctx)
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(Dispatch(ctx).run(stop))
+                group.create_task(jobs.run(ctx.worker, silence=settings.service.takeover_after, stop=stop))
+        finally:
+            await ctx.store.gone(ctx.worker)

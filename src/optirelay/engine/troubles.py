@@ -1,0 +1,56 @@
+"""What a worker tells the operator about its own surroundings: providers that are away, batches set aside, clocks."""
+
+from datetime import timedelta
+
+from optirelay.engine.context import Context
+from optirelay.model import ChannelName, ProblemKind, TenantId
+from optirelay.stages import sending
+from optirelay.store.batches import TakenBatch
+
+
+async def channel_waits(ctx: Context, tenant: TenantId, channel: ChannelName, why: str) -> None:
+    """Its provider cannot be reached: no worker takes a batch of it for a while, longer each time."""
+    async with ctx.store.tenant(tenant).transaction() as ledger:
+        waits, _ = await ledger.batches.waits(channel)
+        await ledger.batches.channel_waits(channel, sending.pause_before(waits + 1, 0.5))
+        await ledger.problems.tell(
+            ProblemKind.CHANNEL_WAITING,
+            f"The provider of channel {channel} cannot be reached: {why}",
+            "It is tried again by itself, and messages wait until they expire; check the channel's settings and the "
+            "provider",
+            channel=channel,
+        )
+
+
+async def channel_works(ctx: Context, tenant: TenantId, channel: ChannelName) -> None:
+    """Its provider was reached."""
+    async with ctx.store.tenant(tenant).transaction() as ledger:
+        await ledger.batches.channel_works(channel)
+        await ledger.problems.mended(ProblemKind.CHANNEL_WAITING, channel=channel)
+
+
+async def tell_set_aside(ctx: Context, tenant: TenantId, channel: ChannelName, batch: TakenBatch) -> None:
+    """A batch could not be worked on and is tried again later."""
+    async with ctx.store.tenant(tenant).transaction() as ledger:
+        await ledger.problems.tell(
+            ProblemKind.BATCH_SET_ASIDE,
+            f"Batch {batch.id} of campaign {batch.campaign_id} could not be worked on",
+            "See the log for why; it is tried again every 10 minutes",
+            channel=channel,
+            campaign_id=batch.campaign_id,
+            subject=str(batch.id),
+        )
+
+
+async def tell_clock(ctx: Context, off: timedelta, *, ok: bool) -> None:
+    """This machine's clock is too far from the database's, or near enough again."""
+    async with ctx.store.transaction() as everyone:
+        if ok:
+            await everyone.problems.mended(ProblemKind.CLOCK_OFF, subject=ctx.worker)
+            return
+        await everyone.problems.tell(
+            ProblemKind.CLOCK_OFF,
+            f"The clock of worker {ctx.worker} is {off.total_seconds():.1f} s off the database's; it sends nothing",
+            "Set the machine's clock (NTP); the worker goes on by itself",
+            subject=ctx.worker,
+        )

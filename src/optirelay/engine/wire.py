@@ -1,0 +1,101 @@
+"""The wire of one group: when each of its messages may leave, which have, and what was answered."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+from optirelay.model import Answer, Doubtful, Sid
+from optirelay.stages.sending import HALF_SECOND, MOST_AT_ONCE
+
+
+class GroupWire:
+    """What a channel tells of one group. A message that has not begun half a second after its slot does not begin."""
+
+    def __init__(
+        self,
+        numbers: Mapping[Sid, int],
+        learn: Callable[[int, Answer], None],
+        *,
+        first_slot_at: float,
+        interval_seconds: float,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._waiting = dict(numbers)  # not begun
+        self._begun: dict[Sid, int] = {}  # begun and not answered
+        self._learn = learn
+        self._size = len(numbers)
+        self._started_at = self._loop.time()
+        self._next_slot_at = first_slot_at
+        self._interval = interval_seconds
+        self._last_slot_at = first_slot_at + interval_seconds * max(0, self._size - 1)
+        self._closed = False
+        self._settled = asyncio.Event()
+        self._took_seconds = 0.0
+        self._never_begun = 0
+        if not numbers:
+            self._settled.set()
+
+    async def begin(self, sid: Sid) -> bool:
+        """Wait for the message's slot; False where it is too late, or the work ends."""
+        slot_at, self._next_slot_at = self._next_slot_at, self._next_slot_at + self._interval
+        if slot_at > self._loop.time():
+            await asyncio.sleep(slot_at - self._loop.time())
+        if self._closed or sid not in self._waiting:
+            return False
+        self._begun[sid] = self._waiting.pop(sid)
+        if not self._waiting:
+            self._settle()
+        return True
+
+    def answered(self, sid: Sid, answer: Answer) -> None:
+        """What became of a message that began; the first answer counts."""
+        number = self._begun.pop(sid, None)
+        if number is None and not self._closed:  # refused before it began
+            number = self._waiting.pop(sid, None)
+            if not self._waiting:
+                self._settle()
+        if number is not None:
+            self._learn(number, answer)
+
+    async def all_begun(self) -> None:
+        """Until every message has begun, the time is over, or the channel is done."""
+        late = max(self._last_slot_at, self._started_at) + HALF_SECOND.total_seconds()
+        try:
+            async with asyncio.timeout_at(late):
+                await self._settled.wait()
+        except TimeoutError:
+            self._settle()
+
+    def close(self) -> None:
+        """Nothing begins from here on."""
+        self._closed = True
+        self._settle()
+
+    def end(self) -> None:
+        """The channel is done: what began and was not answered is in doubt."""
+        self.close()
+        for number in self._begun.values():
+            self._learn(number, Doubtful("the channel ended without an answer"))
+        self._begun.clear()
+
+    def take_not_begun(self) -> list[int]:
+        """Messages that never were on the wire, once."""
+        left = list(self._waiting.values())
+        self._never_begun += len(left)
+        self._waiting.clear()
+        return left
+
+    @property
+    def saturated(self) -> bool:
+        """Whether the channel could not begin all of the group in time."""
+        return self._never_begun > 0
+
+    def handled_in_half_a_second(self) -> int:
+        """How many messages the channel is likely to begin in the next half second."""
+        begun = self._size - self._never_begun
+        seconds = max(self._took_seconds, 0.001)
+        return max(1, min(MOST_AT_ONCE, int(begun * HALF_SECOND.total_seconds() / seconds)))
+
+    def _settle(self) -> None:
+        if not self._settled.is_set():
+            self._took_seconds = self._loop.time() - self._started_at
+            self._settled.set()

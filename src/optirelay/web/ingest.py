@@ -1,0 +1,165 @@
+"""The hot path: a notification is kept, raw, in one commit with all that came at the same time, and answered."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+import structlog
+
+from optirelay.model import TenantId
+from optirelay.settings import Settings
+from optirelay.stages.notifications import MalformedNotification, read
+from optirelay.store import Store, StoreUnavailable
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+LARGEST_BODY = 1024 * 1024
+WORKER_SILENCE = timedelta(seconds=60)
+RETRY_AFTER = (b"retry-after", b"5")
+log = structlog.get_logger()
+
+
+class WebApp:
+    """POST /optimove/{tenant}/{listener_secret}, /healthz and /readyz, as an ASGI application without a framework."""
+
+    def __init__(self, settings: Settings, store: Store) -> None:
+        self._settings = settings
+        self._store = store
+        self._keeper = _Keeper(store)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request. Any error is one of the promised answers; none is a 5xx but 503."""
+        if scope["type"] != "http":
+            return
+        answer = await self._answer(scope, receive)
+        if answer is not None:
+            await _send(send, *answer)
+
+    async def _answer(self, scope: Scope, receive: Receive) -> "Answer | None":
+        match scope["path"].split("/"):
+            case ["", "optimove", tenant, secret] if self._is_listener(tenant, secret):
+                return await self._notification(TenantId(tenant), scope, receive)
+            case ["", "healthz"]:
+                return _text(200, "ok") if scope["method"] in ("GET", "HEAD") else _NOT_ALLOWED_GET
+            case ["", "readyz"]:
+                return await self._readiness() if scope["method"] in ("GET", "HEAD") else _NOT_ALLOWED_GET
+            case _:
+                return _text(404, "not found")
+
+    def _is_listener(self, tenant: str, secret: str) -> bool:
+        known = self._settings.tenants.get(tenant)
+        if known is None:
+            return False
+        matches = [theirs.matches(secret) for theirs in known.listener_secrets]  # each, whichever matches
+        return any(matches)
+
+    async def _notification(self, tenant: TenantId, scope: Scope, receive: Receive) -> "Answer | None":
+        if scope["method"] != "POST":
+            return _NOT_ALLOWED_POST
+        try:
+            body = await _read_body(scope, receive)
+            if body is None:
+                return None
+            read(body)
+        except _TooLarge:
+            return _text(413, "at most 1 MiB")
+        except MalformedNotification as error:
+            log.info("notification_malformed", tenant=tenant, why=str(error))
+            return _text(400, str(error))
+        try:
+            await self._keeper.keep(tenant, body)
+        except StoreUnavailable as error:
+            log.warning("notification_not_kept", tenant=tenant, why=str(error))
+            return 503, [RETRY_AFTER], b"try again"
+        return 200, [], b""
+
+    async def _readiness(self) -> "Answer":
+        """Ready when the database answers and, where there are to be workers, one was seen lately."""
+        try:
+            async with asyncio.timeout(5):
+                workers = await self._store.reporting_workers(WORKER_SILENCE)
+        except (StoreUnavailable, TimeoutError) as error:
+            return _readiness(503, f"the database does not answer: {error}")
+        if self._settings.service.workers and not workers:
+            return _readiness(503, "no worker has reported in the last minute")
+        return _readiness(200, None)
+
+
+Answer = tuple[int, list[tuple[bytes, bytes]], bytes]
+
+
+class _TooLarge(Exception):
+    pass
+
+
+class _Keeper:
+    """Keeps bodies in groups: what arrives while one commit is under way shares the next."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._waiting: list[tuple[TenantId, bytes, asyncio.Future[None]]] = []
+        self._busy: asyncio.Task[None] | None = None
+
+    async def keep(self, tenant: TenantId, body: bytes) -> None:
+        """Returns when it is durable. StoreUnavailable: it may not be."""
+        kept: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((tenant, body, kept))
+        if self._busy is None or self._busy.done():
+            self._busy = asyncio.create_task(self._keep_all())
+        await kept
+
+    async def _keep_all(self) -> None:
+        while self._waiting:
+            group, self._waiting = self._waiting, []
+            try:
+                await self._store.keep_notifications([(tenant, body) for tenant, body, _ in group])
+            except Exception as error:
+                if not isinstance(error, StoreUnavailable):
+                    log.exception("notifications_not_kept")
+                for _, _, kept in group:
+                    if not kept.done():
+                        kept.set_exception(StoreUnavailable(str(error)))
+            else:
+                for _, _, kept in group:
+                    if not kept.done():
+                        kept.set_result(None)
+
+
+async def _read_body(scope: Scope, receive: Receive) -> bytes | None:
+    """The whole body; None where the client went away. _TooLarge above 1 MiB, as soon as that is known."""
+    for name, value in scope["headers"]:
+        if name == b"content-length" and value.isdigit() and int(value) > LARGEST_BODY:
+            raise _TooLarge
+    body = bytearray()
+    while True:
+        event = await receive()
+        if event["type"] == "http.disconnect":
+            return None
+        body += event.get("body", b"")
+        if len(body) > LARGEST_BODY:
+            raise _TooLarge
+        if not event.get("more_body"):
+            return bytes(body)
+
+
+async def _send(send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+    headers = [(b"content-length", str(len(body)).encode()), *headers]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _text(status: int, text: str) -> Answer:
+    return status, [(b"content-type", b"text/plain; charset=utf-8")], text.encode()
+
+
+def _readiness(status: int, why: str | None) -> Answer:
+    body = msgspec.json.encode({"ready": status == 200, "why": why})
+    return status, [(b"content-type", b"application/json")], body
+
+
+_NOT_ALLOWED_POST: Answer = 405, [(b"allow", b"POST")], b""
+_NOT_ALLOWED_GET: Answer = 405, [(b"allow", b"GET, HEAD")], b""
