@@ -345,7 +345,7 @@ def test_what_was_captured_is_not_escaped_twice() -> None:
 @pytest.mark.parametrize(
     ("content", "fault"),
     [
-        (TemplateContent("{{ X", "<p></p>"), "subject, line 1: expected '}}'"),
+        (TemplateContent("{{ X", "<p></p>"), r"subject, line 1: \{\{ is never closed"),
         (TemplateContent("s", "<p>\n\n{% if X %}"), "html, at its end: expected tag endif"),
         (TemplateContent("s", "<p>\n{{ X | nope }}</p>"), "html, line 2: unknown filter 'nope'"),
         (TemplateContent("s", "<p>\n{% if X | upcase %}{% endif %}"), "html, line 2"),
@@ -370,6 +370,36 @@ def test_a_template_that_is_no_liquid_is_told_with_part_line_and_mend(content: T
     for use in (check, lambda content: prepare(content, default_sender=SENDER)):
         with pytest.raises(BadTemplate, match=fault):
             use(content)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{" * 100_000,
+        "{%" * 100_000,
+        "{{" + " " * 100_000 + "}}",
+        "{{ x" + " " * 100_000,
+        "{% comment %}" + "{% raw %}" * 20_000,
+        "{% raw %}" * 20_000,
+        "<!--" * 20_000 + "{{ x | safe }}",
+        "<style>" * 20_000,
+        "<p>" * 80_000 + "{% raw %}{% endraw %}",
+        "<a href='" * 20_000,
+        '<a "<b \'" ' * 10_000,
+    ],
+)
+def test_a_hostile_template_is_read_soon(source: str) -> None:
+    began = time.process_time()
+    with suppress(BadTemplate):
+        rendered(TemplateContent("s", source))
+    with suppress(BadTemplate):
+        rendered(TemplateContent("s", "<p></p>", sender=source[:65_536]))
+    assert time.process_time() - began < 5
+
+
+def test_html_too_long_to_be_made_into_text_for_each_recipient_is_told() -> None:
+    with pytest.raises(CannotRender, match="too long to make a text from; add one"):
+        rendered(TemplateContent("s", "<p>{{ X | safe }}</p>" + "x" * 300_000), X="a")
 
 
 def test_every_part_that_is_wrong_is_told() -> None:

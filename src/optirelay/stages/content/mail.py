@@ -13,9 +13,11 @@ from optirelay.model import CampaignId, Message, Outgoing, TemplateContent, Temp
 from optirelay.stages.content.bounds import HTML, TEXT, TEXT_FROM_HTML
 from optirelay.stages.content.mime import Body, encoded, mailbox, one_line, unstructured
 from optirelay.stages.content.plain import text_of, text_template_of
-from optirelay.stages.content.templating import LIQUID, BadTemplate, CannotRender, Part, parse
+from optirelay.stages.content.templating import LIQUID, BadTemplate, CannotRender, Part, parse, refuse_unclosed
 
 _PLAIN_ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,255}")
+
+MAX_CONVERTED = 1 << 18  # characters of rendered HTML that are made into a text; about a second at the very worst
 
 Scope = Mapping[str, object]
 
@@ -108,7 +110,12 @@ class MailTemplate:
 
     def _text_pieces(self, scope: Scope, at: datetime, html: list[str]) -> list[bytes]:
         if self._text is None or self._text_body is None:
-            return [encoded(text_of(self._html.whole(html)))]
+            whole = self._html.whole(html)
+            if len(whole) > MAX_CONVERTED:
+                raise CannotRender(
+                    f"html: more than {MAX_CONVERTED:,} characters, too long to make a text from; add one"
+                )
+            return [encoded(text_of(whole))]
         return self._text_body.with_text(self._text.render(scope, at))
 
 
@@ -136,6 +143,7 @@ class _Sender:
     """Who writes: `Name <address>`, or an address; Liquid in each, and a value in the one never becomes the other."""
 
     def __init__(self, source: str) -> None:
+        refuse_unclosed("from", source)
         name, address = _name_and_address(source)
         self._name = parse("from", name, TEXT)
         self._address = parse("from", address, TEXT)

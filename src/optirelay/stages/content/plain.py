@@ -10,7 +10,7 @@ from optirelay.stages.content.templating import LIQUID
 
 _CONFIG = ParserConfig(css=CSS_PROFILES["strict"])
 
-_UNSEEN = re.compile(r"<!--.*?-->|<(head|script|style|title)\b.*?</\1\s*>", re.DOTALL | re.IGNORECASE)
+_UNSEEN = re.compile(r"<!--.*?(?:-->|\Z)|<(script|style|title)\b.*?(?:</\1\s*>|\Z)", re.DOTALL | re.IGNORECASE)
 _TAG = re.compile(r"""<(/?)([a-zA-Z][a-zA-Z0-9]*)((?:[^<>"']|"[^"]*"|'[^']*')*+)>""")
 _VALUE = r"""\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'>]+))"""
 _HREF = re.compile(rf"(?:^|\s)href{_VALUE}", re.IGNORECASE)
@@ -141,5 +141,5 @@ def _shown(address: str) -> str:
 
 def _tidy(text: str) -> str:
     text = re.sub(r"(?<!\S)(\S+) \(\1\)", r"\1", text)  # a link whose label is its address
-    text = re.sub(r"[ \t]+$", "", text, flags=re.MULTILINE)
+    text = "\n".join(line.rstrip(" \t") for line in text.split("\n"))
     return re.sub(r"\n{3,}", "\n\n", text).strip("\n") + "\n"

@@ -23,6 +23,8 @@ from optirelay.stages.content.bounds import MAX_OUTPUT, MAX_WORK, BoundedEnviron
 
 LIQUID = re.compile(r"\{%-?\s*raw\s*-?%\}.*?\{%-?\s*endraw\s*-?%\}|\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)
 """A piece of Liquid in a source that can be parsed."""
+_OPENING = re.compile(r"\{%-?\s*(raw|doc)\s*-?%\}|\{\{|\{%")
+_BLANK = re.compile(r"\{[{%]-?\s{100}")
 
 TOO_MUCH = f"it writes more than {MAX_OUTPUT:,} characters or works through more than {MAX_WORK:,}"
 NOT_TEXT = ("promo_codes", "now", "today")  # what is in scope and no string
@@ -97,6 +99,7 @@ class Part:
 
 def parse(name: str, source: str, environment: BoundedEnvironment) -> Part:
     """A part of a template, ready to be rendered. Raises BadTemplate."""
+    refuse_unclosed(name, source)
     try:
         template = environment.from_string(source)
         _inspect(template)
@@ -115,6 +118,27 @@ def parse(name: str, source: str, environment: BoundedEnvironment) -> Part:
             dynamic.append(_value_of(node, not_plain={*used.locals, *NOT_TEXT}, escaped=environment.autoescape) or node)
             constants.append("")
     return Part(name, tuple(constants), tuple(dynamic), tuple(sorted(used.globals)), template)
+
+
+def refuse_unclosed(name: str, source: str) -> None:
+    """What nobody means, and what would keep Liquid's own reader busy for long, is a BadTemplate."""
+    if blank := _BLANK.search(source):
+        raise _bad(name, source, blank.start(), "far too much white space stands behind the opening braces")
+    start = 0
+    while opening := _OPENING.search(source, start):
+        start = opening.end()
+        if opening[1]:
+            closing = re.compile(rf"\{{%-?\s*end{opening[1]}\s*-?%\}}").search(source, start)
+            start = closing.end() if closing else -1
+        else:
+            start = source.find("}}" if opening[0] == "{{" else "%}", start)
+        if start < 0:
+            raise _bad(name, source, opening.start(), f"{opening[0]} is never closed")
+
+
+def _bad(name: str, source: str, place: int, what: object) -> BadTemplate:
+    line = source.count("\n", 0, place) + 1
+    return BadTemplate(f"{name}, line {line}: {what}; correct it and push the template again.")
 
 
 def _value_of(node: Node, *, not_plain: Collection[str], escaped: bool) -> Value | None:

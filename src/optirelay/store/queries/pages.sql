@@ -40,7 +40,7 @@ where k.same or k.earlier;
 copy message (tenant, planned_on, id, campaign, batch, pass, template_id, customer_id, address, send_at, occurrence) from stdin (format binary);
 
 -- name: copy_personalization
-copy personalization (tenant, planned_on, message, tags) from stdin (format binary);
+copy personalization (tenant, planned_on, message, tags) from stdin;
 
 -- name: copy_outcomes
 copy outcome (tenant, planned_on, message, state, reason, at) from stdin;

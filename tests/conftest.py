@@ -1,0 +1,79 @@
+"""What every test can ask for: a fresh database on a real PostgreSQL, and settings for one tenant."""
+
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from optirelay.settings import Settings, read
+from optirelay.store._migrate import migrate
+from optirelay.store.embedded import EmbeddedPostgres
+
+TEMPLATE = "optirelay_template"
+LISTENER_SECRET = "a-listener-secret-of-32-characters"
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[str]:
+    """The address of a server of this test process's own, with a migrated template database."""
+    folder = Path(tempfile.mkdtemp(prefix="optirelay-test-"))
+    folder.chmod(0o711)  # as root the server runs as an account that must pass
+    try:
+        with EmbeddedPostgres(folder / "data") as conninfo:
+            with psycopg.connect(conninfo, autocommit=True) as connection:
+                connection.execute(f"create database {TEMPLATE}")
+            migrate(at_database(conninfo, TEMPLATE))
+            yield conninfo
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def at_database(conninfo: str, name: str) -> str:
+    """The same server, another database."""
+    head, _, query = conninfo.partition("?")
+    return f"{head.rpartition('/')[0]}/{name}?{query}"
+
+
+@pytest.fixture
+def database(server: str) -> Iterator[str]:
+    """The address of an empty database with our tables."""
+    name = f"t_{os.getpid()}_{secrets.token_hex(4)}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"create database {name} template {TEMPLATE}")
+    yield at_database(server, name)
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"drop database {name} with (force)")
+
+
+MakeSettings = Callable[..., Settings]
+
+
+@pytest.fixture
+def make_settings(database: str, tmp_path: Path) -> MakeSettings:
+    """Settings for tenant `acme` with channel `newsletter` (null), on the test's database; keywords change them."""
+
+    def make(
+        *, service: Mapping[str, Any] = {}, tenant: Mapping[str, Any] = {}, channel: Mapping[str, Any] = {}
+    ) -> Settings:
+        newsletter = {"kind": "email", "scheduled_id": 504, "provider": "null", "personalization": ["FIRST_NAME"]}
+        document = {
+            "service": {"database": database, "data_dir": str(tmp_path), "takeover_after": "2s", **service},
+            "tenants": {
+                "acme": {
+                    "api_url": "http://127.0.0.1:1",
+                    "api_key": "demo-key",
+                    "listener_secret": LISTENER_SECRET,
+                    "channels": {"newsletter": {**newsletter, **channel}},
+                    **tenant,
+                }
+            },
+        }
+        return read(document, path=tmp_path / "optirelay.toml")
+
+    return make

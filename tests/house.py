@@ -1,0 +1,181 @@
+"""A whole house for flow tests: the simulator, our web and workers over real HTTP and a real database, in one process."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import httpx2
+import uvicorn
+
+from optirelay.engine import runtime
+from optirelay.engine.context import Context
+from optirelay.model import CampaignId, ChannelName, TemplateContent, TemplateId, TenantId
+from optirelay.settings import Settings
+from optirelay.simulator import Simulator
+from optirelay.store.campaigns import CampaignCounts
+from optirelay.store.looks import MessageRow
+from optirelay.store.reports import Reported
+from optirelay.web.ingest import WebApp
+from tests.conftest import LISTENER_SECRET
+
+ACME = TenantId("acme")
+NEWSLETTER = ChannelName("newsletter")
+SOON = 20.0  # seconds; nothing here takes longer
+
+
+@dataclass
+class House:
+    """What a flow test does and looks at."""
+
+    ctx: Context
+    optimove: httpx2.AsyncClient  # speaks to the simulator's /_sim
+    web_url: str
+    stops: list[asyncio.Event]
+
+    async def push(self, *template_ids: int, html: str = "<p>Hello {{ FIRST_NAME }}</p>") -> None:
+        """Have these templates in the store."""
+        async with self.ctx.store.tenant(ACME).transaction() as ledger:
+            for number in template_ids:
+                content = TemplateContent("Hello {{ FIRST_NAME }}", html)
+                await ledger.templates.push(NEWSLETTER, TemplateId(number), f"t{number}", f"Template {number}", content)
+
+    async def plan(self, **campaign: Any) -> str:
+        """Make a campaign known to the simulator; its id."""
+        entry = {"tenant": 7001, "channel": 504, "templates": [17], "send_at": ["+0s"], "events": [13], **campaign}
+        answer = await self.optimove.post("/_sim/campaigns", json=entry)
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["id"])
+
+    async def fire(self, campaign_id: str, **how: Any) -> None:
+        """Have the simulator announce it."""
+        answer = await self.optimove.post(f"/_sim/campaigns/{campaign_id}/fire", json=how)
+        assert answer.status_code == 200, answer.text
+
+    async def cancel(self, campaign_id: str) -> None:
+        """Have the simulator cancel it."""
+        assert (await self.optimove.post(f"/_sim/campaigns/{campaign_id}/cancel")).status_code == 200
+
+    async def sim(self, what: str) -> list[dict[str, Any]]:
+        """What the simulator was told."""
+        return list((await self.optimove.get(f"/_sim/{what}")).json())
+
+    async def notify(self, body: bytes, *, secret: str = LISTENER_SECRET, tenant: str = "acme") -> int:
+        """POST a notification of our own; the status of the answer."""
+        async with httpx2.AsyncClient() as client:
+            return (await client.post(f"{self.web_url}/optimove/{tenant}/{secret}", content=body)).status_code
+
+    async def campaign(self, campaign_id: str) -> CampaignCounts:
+        """A campaign in numbers."""
+        async with self.ctx.store.tenant(ACME).transaction() as ledger:
+            (counts,) = await ledger.campaigns.counts(CampaignId(campaign_id))
+            return counts
+
+    async def reported(self, campaign_id: str) -> Reported:
+        """What Optimove answered for."""
+        counts = await self.campaign(campaign_id)
+        async with self.ctx.store.tenant(ACME).transaction() as ledger:
+            return await ledger.reports.reported(counts.id, "UpdateCampaignInteractions")
+
+    async def message(self, campaign_id: str, customer_id: str) -> MessageRow:
+        """The one message to a customer."""
+        async with self.ctx.store.tenant(ACME).transaction() as ledger:
+            (row,) = await ledger.looks.messages(CampaignId(campaign_id), customer_id, None)  # type: ignore[arg-type]
+            return row
+
+    async def problems(self) -> set[str]:
+        """Kinds of problems that the operator is told."""
+        return {row.kind for row in await self.ctx.store.problems()}
+
+    async def until(self, happened: Callable[[], Awaitable[Any]], seconds: float = SOON) -> None:
+        """Wait until something is so; AssertionError where it does not come."""
+        async with asyncio.timeout(seconds):
+            while not await happened():  # noqa: ASYNC110 - the database and another process decide
+                await asyncio.sleep(0.05)
+
+    async def until_state(self, campaign_id: str, *states: str, seconds: float = SOON) -> CampaignCounts:
+        """Wait until the campaign is open, complete or cancelled, and nothing of it is under way."""
+
+        async def over() -> bool:
+            async with self.ctx.store.tenant(ACME).transaction() as ledger:
+                found = await ledger.campaigns.counts(CampaignId(campaign_id))
+            return bool(found) and found[0].state in states and not found[0].open
+
+        await self.until(over, seconds)
+        return await self.campaign(campaign_id)
+
+    async def audit(self) -> None:
+        """Two counts that can disagree, and must not: rows against counters, pages against rows."""
+        async with self.ctx.store.tenant(ACME).transaction() as ledger:
+            for counts in await ledger.campaigns.counts():
+                assert await ledger.campaigns.batch_faults(counts.id) == []
+                rows = await ledger.campaigns.row_counts(counts.id, counts.planned_on)
+                assert sum(row.messages for row in rows) == counts.total == counts.handed_over
+
+    async def stop(self) -> None:
+        """Tell all workers to end."""
+        for stop in self.stops:
+            stop.set()
+
+
+@asynccontextmanager
+async def open_house(
+    make_settings: Callable[..., Settings],
+    *,
+    scenario: Mapping[str, Any] | None = None,
+    workers: int = 1,
+    channel: Mapping[str, Any] = {},
+    tenant: Mapping[str, Any] = {},
+    service: Mapping[str, Any] = {},
+) -> AsyncIterator[House]:
+    """Everything started and listeners registered; everything ended, and audited, at the end."""
+    async with Simulator("127.0.0.1:0", scenario=scenario) as simulator, AsyncClientAt(simulator.url) as optimove:
+        listening = _socket()
+        web_url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        settings = make_settings(
+            service={"public_url": web_url, **service}, tenant={"api_url": simulator.url, **tenant}, channel=channel
+        )
+        async with runtime.open_context(settings, settings.service.database) as ctx:
+            web = _Web(uvicorn.Config(WebApp(settings, ctx.store), lifespan="off", log_config=None))
+            serving = asyncio.create_task(web.serve(sockets=[listening]))
+            stops = [asyncio.Event() for _ in range(workers)]
+            working = [asyncio.create_task(runtime.work(settings, settings.service.database, stop)) for stop in stops]
+            house = House(ctx, optimove, web_url, stops)
+            try:
+                if workers:
+                    await house.until(lambda: _registered(house))
+                yield house
+                await house.stop()
+                await asyncio.gather(*working)
+                await house.audit()
+            finally:
+                await house.stop()
+                await asyncio.gather(*working, return_exceptions=True)
+                web.should_exit = True
+                await serving
+
+
+async def _registered(house: House) -> bool:
+    return len(await house.sim("listeners")) >= 2
+
+
+class _Web(uvicorn.Server):
+    def capture_signals(self) -> nullcontext[None]:  # type: ignore[override]
+        return nullcontext()
+
+
+def _socket() -> Any:
+    import socket
+
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listening.bind(("127.0.0.1", 0))
+    return listening
+
+
+def AsyncClientAt(url: str) -> httpx2.AsyncClient:  # noqa: N802 - reads as the class it makes
+    """A client of the simulator."""
+    return httpx2.AsyncClient(base_url=url, timeout=30)
+
+
+Customers = Sequence[Mapping[str, Any]]
