@@ -1,7 +1,8 @@
-"""A whole house for flow tests: the simulator, our web and workers over real HTTP and a real database, in one process."""
+"""A whole house for flow tests: the simulator, our web and workers over real HTTP and a real database."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ import uvicorn
 
 from optirelay.engine import runtime
 from optirelay.engine.context import Context
+from optirelay.engine.syncing import keep_template
 from optirelay.model import CampaignId, ChannelName, TemplateContent, TemplateId, TenantId
 from optirelay.settings import Settings
 from optirelay.simulator import Simulator
@@ -39,7 +41,9 @@ class House:
         async with self.ctx.store.tenant(ACME).transaction() as ledger:
             for number in template_ids:
                 content = TemplateContent("Hello {{ FIRST_NAME }}", html)
-                await ledger.templates.push(NEWSLETTER, TemplateId(number), f"t{number}", f"Template {number}", content)
+                await keep_template(
+                    ledger, NEWSLETTER, TemplateId(number), key=f"t{number}", name=f"Template {number}", content=content
+                )
 
     async def plan(self, **campaign: Any) -> str:
         """Make a campaign known to the simulator; its id."""
@@ -56,6 +60,16 @@ class House:
     async def cancel(self, campaign_id: str) -> None:
         """Have the simulator cancel it."""
         assert (await self.optimove.post(f"/_sim/campaigns/{campaign_id}/cancel")).status_code == 200
+
+    async def fault(self, call: str, fault: str, times: int = 1) -> None:
+        """Have the next calls of that name go wrong."""
+        answer = await self.optimove.post("/_sim/faults", json={"call": call, "fault": fault, "times": times})
+        assert answer.status_code == 200, answer.text
+
+    async def people(self, *people: Mapping[str, str]) -> None:
+        """Have the simulator's tenant have these customers."""
+        answer = await self.optimove.post("/_sim/customers", json={"tenant": 7001, "customers": people})
+        assert answer.status_code == 200, answer.text
 
     async def sim(self, what: str) -> list[dict[str, Any]]:
         """What the simulator was told."""
@@ -91,8 +105,17 @@ class House:
     async def until(self, happened: Callable[[], Awaitable[Any]], seconds: float = SOON) -> None:
         """Wait until something is so; AssertionError where it does not come."""
         async with asyncio.timeout(seconds):
-            while not await happened():  # noqa: ASYNC110 - the database and another process decide
+            while not await happened():
                 await asyncio.sleep(0.05)
+
+    async def until_reported(self, campaign_id: str) -> None:
+        """Wait until Optimove was told of everybody accepted, and no call is left to make."""
+
+        async def told() -> bool:
+            reported = await self.reported(campaign_id)
+            return reported.accepted == (await self.campaign(campaign_id)).accepted and not reported.open
+
+        await self.until(told)
 
     async def until_state(self, campaign_id: str, *states: str, seconds: float = SOON) -> CampaignCounts:
         """Wait until the campaign is open, complete or cancelled, and nothing of it is under way."""
@@ -128,6 +151,7 @@ async def open_house(
     channel: Mapping[str, Any] = {},
     tenant: Mapping[str, Any] = {},
     service: Mapping[str, Any] = {},
+    registers: bool = True,
 ) -> AsyncIterator[House]:
     """Everything started and listeners registered; everything ended, and audited, at the end."""
     async with Simulator("127.0.0.1:0", scenario=scenario) as simulator, AsyncClientAt(simulator.url) as optimove:
@@ -143,7 +167,7 @@ async def open_house(
             working = [asyncio.create_task(runtime.work(settings, settings.service.database, stop)) for stop in stops]
             house = House(ctx, optimove, web_url, stops)
             try:
-                if workers:
+                if workers and registers:
                     await house.until(lambda: _registered(house))
                 yield house
                 await house.stop()
@@ -165,9 +189,7 @@ class _Web(uvicorn.Server):
         return nullcontext()
 
 
-def _socket() -> Any:
-    import socket
-
+def _socket() -> socket.socket:
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.bind(("127.0.0.1", 0))
     return listening
@@ -178,4 +200,5 @@ def AsyncClientAt(url: str) -> httpx2.AsyncClient:  # noqa: N802 - reads as the 
     return httpx2.AsyncClient(base_url=url, timeout=30)
 
 
-Customers = Sequence[Mapping[str, Any]]
+NOBODY_YET = {"tenants": [{"id": 7001, "key": "demo-key", "channels": {"504": "Mail", "604": "Now"}, "customers": 0}]}
+"""A scenario whose tenant has no customers but those that a test adds."""

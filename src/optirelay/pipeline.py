@@ -67,8 +67,6 @@ async def _accept_some(ctx: Context, limit: int, *, set_aside: bool = False) -> 
         taken = await everyone.take_notifications(limit)
         for notification in taken:
             ledger = everyone.ledger(notification.tenant)
-            if ledger is None:
-                continue
             try:
                 async with ledger.savepoint():
                     await _accept_one(ctx, ledger, notification)

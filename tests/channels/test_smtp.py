@@ -431,7 +431,7 @@ class TestConnections:
         async with served(server, connections=2) as channel:
             large, wire = group(400, "large"), RecordingWire()
             sending = asyncio.create_task(channel.send(large, wire))
-            while not wire.answers:
+            while not wire.answers and not sending.done():
                 await asyncio.sleep(0)
             await answers_to(channel, outgoing("small"))
             assert len(wire.answers) < 200
@@ -442,9 +442,9 @@ class TestConnections:
         messages, wire = group(2000), RecordingWire()
         async with server.running():
             setup = ChannelSetup("acme", "newsletter", 3.0, Options(server.port, connections=3), print)
-            channel = SmtpChannel(setup)
+            channel = SmtpChannel(setup, answer_seconds=3.0)
             sending = asyncio.create_task(channel.send(messages, wire))
-            while len(wire.answers) < 50:
+            while len(wire.answers) < 50 and not sending.done():
                 await asyncio.sleep(0)
         with pytest.raises(TryLater, match=r"no connection to 127\.0\.0\.1:\d+"):
             await sending
@@ -460,7 +460,7 @@ class TestConnections:
         wire = RecordingWire()
         async with served(server, connections=2) as channel:
             sending = asyncio.create_task(channel.send(group(10), wire))
-            while len(server.taken) < 2:
+            while len(server.taken) < 2 and not sending.done():
                 await asyncio.sleep(0.01)
             sending.cancel()
             with pytest.raises(asyncio.CancelledError):

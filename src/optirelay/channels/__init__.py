@@ -32,7 +32,8 @@ class Channel(Protocol):
 
         One message never spoils another: what is wrong with one is its answer (`Refused`, `Later`, `Doubtful`).
         Raises TryLater when there is no connection to the provider or it refuses our log-in: nothing further was
-        begun, and what had begun has its answer.
+        begun, and what had begun has its answer. Several groups may be sent at a time. Cancelled, nothing further
+        begins, and what had begun may be without its answer.
         """
 
     async def probe(self) -> None:

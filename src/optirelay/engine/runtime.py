@@ -82,7 +82,7 @@ def installed_providers() -> list[tuple[str, type[Channel]]]:
 
 
 async def work(settings: Settings, conninfo: str, stop: asyncio.Event) -> None:
-    """One worker: jobs, notifications and due batches, until `stop`; what is in hand then is finished or handed back."""
+    """One worker: jobs, notifications and due batches, until `stop`; what is in hand is finished or handed back."""
     async with open_context(settings, conninfo) as ctx:
         jobs = JobRunner(conninfo, pipeline.JOBS, ctx)
         try:

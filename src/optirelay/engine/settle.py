@@ -7,7 +7,7 @@ from datetime import datetime
 
 from optirelay.clock import utc_now
 from optirelay.engine.context import Context
-from optirelay.model import Answer, Doubtful, Later, ProblemKind, Refusal, Refused
+from optirelay.model import Answer, CampaignState, Doubtful, Later, ProblemKind, Refusal, Refused
 from optirelay.stages import sending
 from optirelay.store import Ledger
 from optirelay.store.batches import Attempt, LockedBatch
@@ -77,8 +77,9 @@ async def _try_again(
     )
     if following is None:
         return False
+    due_at = now if batch.campaign_state == CampaignState.CANCELLED else following.at  # at once, to be skipped
     await ledger.batches.move(
-        batch, list(later), due_at=following.at, tries=following.tries, first_tried_at=following.first_tried_at
+        batch, list(later), due_at=due_at, tries=following.tries, first_tried_at=following.first_tried_at
     )
     return True
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import structlog
 
 from optirelay.engine.context import Context, ask
-from optirelay.model import ChannelName, TemplateId, TenantId
+from optirelay.model import ChannelName, ProblemKind, TemplateContent, TemplateId, TenantId
 from optirelay.optimove import (
     ChannelTemplate,
     add_channel_templates,
@@ -14,8 +14,22 @@ from optirelay.optimove import (
     register_event_listener,
 )
 from optirelay.stages import listeners, templates
+from optirelay.store import Ledger
 
 log = structlog.get_logger()
+
+
+async def keep_template(
+    ledger: Ledger, channel: ChannelName, template_id: TemplateId, *, key: str, name: str, content: TemplateContent
+) -> bool:
+    """Store a template; True where its content is new. Messages that waited for it go on, at once.
+
+    Optimove hears of it by a `sync`, which the caller puts into the same transaction.
+    """
+    changed = await ledger.templates.push(channel, template_id, key, name, content)
+    await ledger.problems.mended(ProblemKind.UNKNOWN_TEMPLATE, channel=channel, subject=str(template_id))
+    await ledger.batches.wake_senders()
+    return changed
 
 
 async def sync_listeners(ctx: Context, tenant: TenantId) -> list[listeners.ListenerRow]:

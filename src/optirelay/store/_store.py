@@ -101,14 +101,16 @@ class Everyone:
         self._names = {number: name for name, number in numbers.items()}
         self.problems = Problems(connection, None)
 
-    def ledger(self, tenant: int) -> Ledger | None:
-        """One tenant's rows, in this transaction; None where the settings no longer have the tenant."""
-        name = self._names.get(tenant)
-        return None if name is None else Ledger(self._connection, name, tenant)
+    def ledger(self, tenant: int) -> Ledger:
+        """One tenant's rows, in this transaction."""
+        return Ledger(self._connection, self._names[tenant], tenant)
 
     async def take_notifications(self, limit: int) -> list[Notification]:
-        """The oldest that nobody has read, locked until the transaction ends."""
-        return await self._sql.rows(Notification, "take_notifications", limit=limit)
+        """The oldest that nobody has read, locked until the transaction ends.
+
+        Those of a tenant that the settings no longer have wait until they have it again.
+        """
+        return await self._sql.rows(Notification, "take_notifications", limit=limit, tenants=list(self._names))
 
     async def settle_notifications(self, notifications: Sequence[Notification], state: str) -> None:
         """They are `done`, or `set_aside` because the store refused what they say."""

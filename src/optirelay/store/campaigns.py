@@ -92,13 +92,15 @@ class Campaigns:
     async def add_pass(self, campaign_id: CampaignId, channel: ChannelName, occasion: str) -> int | None:
         """A pass for this occasion, if there is none: its number in the table when it is to be read now, else None.
 
-        A complete campaign is open again. Passes of one campaign run one after another.
+        A complete campaign is open again; a cancelled one gets no pass. Passes of one campaign run one after another.
         """
-        campaign = await self._sql.value("lock_campaign", campaign_id=campaign_id, channel=channel)
-        row = await self._sql.row(_NewPass, "add_pass", campaign=campaign, occasion=occasion)
+        campaign = await self._sql.row(_Standing, "lock_campaign", campaign_id=campaign_id, channel=channel)
+        if campaign is None or campaign.state == CampaignState.CANCELLED:
+            return None
+        row = await self._sql.row(_Standing, "add_pass", campaign=campaign.id, occasion=occasion)
         if row is None:
             return None
-        await self._sql.do("reopen", campaign=campaign)
+        await self._sql.do("reopen", campaign=campaign.id)
         return row.id if row.state == "reading" else None
 
     async def cancel(self, campaign_id: CampaignId) -> list[int]:
@@ -163,7 +165,7 @@ class Campaigns:
 
 
 @dataclass(frozen=True, slots=True)
-class _NewPass:
+class _Standing:
     id: int
     state: str
 

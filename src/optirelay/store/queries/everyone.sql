@@ -18,7 +18,8 @@ select * from unnest(%(tenants)s::int[], %(hashes)s::bytea[], %(bodies)s::bytea[
 on conflict do nothing;
 
 -- name: take_notifications
-select tenant, id, hash, body, received_at from notification where state = 'new' order by id limit %(limit)s for update skip locked;
+select tenant, id, hash, body, received_at from notification
+where state = 'new' and tenant = any(%(tenants)s) order by id limit %(limit)s for update skip locked;
 
 -- name: settle_notifications
 update notification n set state = %(state)s
