@@ -172,7 +172,8 @@ async def open_house(
                 yield house
                 await house.stop()
                 await asyncio.gather(*working)
-                await house.audit()
+                if workers:
+                    await house.audit()
             finally:
                 await house.stop()
                 await asyncio.gather(*working, return_exceptions=True)

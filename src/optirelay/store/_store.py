@@ -25,7 +25,7 @@ from optirelay.store.problems import Problems
 from optirelay.store.reports import Reports
 from optirelay.store.templates import Templates
 
-_CONNECT_SECONDS = 10
+_CONNECT_SECONDS = 5  # whoever waits for an answer of ours should not wait longer for a database that is away
 NOTIFICATION_CHANNEL = "optirelay_notification"
 BATCH_CHANNEL = "optirelay_batch"
 
