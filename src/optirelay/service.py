@@ -24,23 +24,19 @@ RESTART_SECONDS = 1.0
 log = structlog.get_logger()
 
 
-def serve(settings: Settings) -> None:
-    """Web process and workers, until SIGTERM or Ctrl-C; then all that was started is stopped."""
-    with runtime.database(settings) as conninfo, _listen(settings) as listening:
-        _run(lambda stop: _serve(settings, conninfo, listening, stop))
+def serve(settings: Settings, *, with_parent: bool = False) -> None:
+    """Web process and workers, until SIGTERM or Ctrl-C; then all that was started is stopped. Raises NeedsOperator.
+
+    `with_parent`: also when whoever holds our standard input ends.
+    """
+    with _listen(settings) as listening, runtime.database(settings) as conninfo:
+        _run(lambda stop: _serve(settings, conninfo, listening, stop), with_parent=with_parent)
 
 
 def work(settings: Settings, *, with_parent: bool = False) -> None:
     """One worker, until SIGTERM or Ctrl-C; `with_parent`: also when whoever holds our standard input ends."""
     with runtime.database(settings) as conninfo:
-        _run(lambda stop: _work(settings, conninfo, stop, with_parent=with_parent))
-
-
-async def _work(settings: Settings, conninfo: str, stop: asyncio.Event, *, with_parent: bool) -> None:
-    watching = asyncio.create_task(_parent_gone(stop)) if with_parent else None
-    await runtime.work(settings, conninfo, stop)
-    if watching is not None:
-        watching.cancel()
+        _run(lambda stop: runtime.work(settings, conninfo, stop), with_parent=with_parent)
 
 
 async def _parent_gone(stop: asyncio.Event) -> None:
@@ -51,12 +47,15 @@ async def _parent_gone(stop: asyncio.Event) -> None:
     stop.set()
 
 
-def _run(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
+def _run(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]], *, with_parent: bool) -> None:
     async def until_told() -> None:
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        watching = asyncio.create_task(_parent_gone(stop)) if with_parent else None
         await main(stop)
+        if watching is not None:
+            watching.cancel()
 
     uvloop.run(until_told())
 

@@ -92,6 +92,14 @@ class TenantStore:
             yield Ledger(connection, self._name, self._tenant)
 
 
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[Ledger]:
+        """The same, reading only, and every statement sees the same moment."""
+        async with self.transaction() as ledger:
+            await ledger.connection.execute("set transaction isolation level repeatable read, read only")
+            yield ledger
+
+
 class Everyone:
     """All tenants' rows inside one transaction."""
 

@@ -1,0 +1,120 @@
+"""What every command shares: its settings, its context, its way to print and to fail."""
+
+import asyncio
+import json
+import logging
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+from zoneinfo import ZoneInfo
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from optirelay import service
+from optirelay.engine import runtime
+from optirelay.engine.context import Context
+from optirelay.settings import Settings, find_settings, load
+
+T = TypeVar("T")
+
+Config = Annotated[Path | None, typer.Option("--config", help="The settings file.", show_default=False)]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+Tenant = Annotated[str | None, typer.Option("--tenant", help="Only this tenant.", show_default=False)]
+Channel = Annotated[str | None, typer.Option("--channel", help="The campaign's channel.", show_default=False)]
+
+FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
+
+
+def settings_of(ctx: typer.Context, config: Path | None) -> Settings:
+    """The settings file, named before or after the command. Raises BadSettings."""
+    return load(find_settings(config or ctx.obj))
+
+
+def run(settings: Settings, do: Callable[[Context], Awaitable[T]]) -> T:
+    """Do something with all parts open, beside a running service or without one."""
+    service.configure_logs(logging.ERROR)
+
+    async def with_context(conninfo: str) -> T:
+        async with runtime.open_context(settings, conninfo) as ctx:
+            return await do(ctx)
+
+    try:
+        with runtime.database(settings) as conninfo:
+            return asyncio.run(with_context(conninfo))
+    except KeyboardInterrupt:
+        raise SystemExit(INTERRUPTED) from None
+
+
+def say(text: str) -> None:
+    """A line for the person at the terminal."""
+    print(text)
+
+
+def complain(text: str) -> None:
+    """A line on standard error."""
+    print(text, file=sys.stderr)
+
+
+def print_json(document: Any) -> None:
+    """The one JSON document of a command."""
+    print(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def print_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, settings: Settings, empty: str) -> None:
+    """Rows as a table; times in their tenant's zone."""
+    if not rows:
+        say(empty)
+        return
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in columns:
+        table.add_column(column.replace("_", " "), overflow="fold")
+    for row in rows:
+        zone = zone_of(settings, row.get("tenant"))
+        table.add_row(*(cell(row.get(column), zone) for column in columns))
+    console().print(table)
+
+
+def console() -> Console:
+    """Standard output; wide enough for a table where it is no terminal."""
+    out = Console(highlight=False, markup=False)
+    return out if out.is_terminal else Console(highlight=False, markup=False, width=200)
+
+
+def zone_of(settings: Settings, tenant: Any) -> ZoneInfo:
+    """The zone in which a tenant's people read times."""
+    known = settings.tenants.get(tenant)
+    return ZoneInfo("UTC") if known is None else known.timezone
+
+
+def cell(value: Any, zone: ZoneInfo) -> str:
+    """A value as a person reads it."""
+    match value:
+        case None:
+            return "-"
+        case bool():
+            return "yes" if value else "no"
+        case dict():
+            return ", ".join(f"{key} {cell(inner, zone)}" for key, inner in value.items()) or "-"
+        case str() if value.endswith("Z") and "T" in value:
+            try:
+                return datetime.fromisoformat(value).astimezone(zone).strftime("%Y-%m-%d %H:%M:%S %Z")
+            except ValueError:
+                return value
+        case _:
+            return str(value)
+
+
+def one_campaign(shapes: Sequence[dict[str, Any]], campaign_id: str) -> dict[str, Any]:
+    """The campaign that is meant. Exit 1 where there is none, 2 where several are and none is named."""
+    if not shapes:
+        complain(f"there is no campaign {campaign_id}; see `optirelay campaigns list`")
+        raise typer.Exit(FAILED)
+    if len(shapes) > 1:
+        where = ", ".join(f"--tenant {shape['tenant']} --channel {shape['channel']}" for shape in shapes)
+        complain(f"campaign {campaign_id} is on several channels; name one: {where}")
+        raise typer.Exit(WRONG_USE)
+    return shapes[0]

@@ -1,0 +1,60 @@
+"""`optirelay messages`: what one person was sent."""
+
+from typing import Annotated, Any
+
+import typer
+
+from optirelay.cli._shared import (
+    FAILED,
+    AsJson,
+    Channel,
+    Config,
+    Tenant,
+    complain,
+    one_campaign,
+    print_json,
+    print_rows,
+    run,
+    settings_of,
+)
+from optirelay.engine import operate
+from optirelay.engine.context import Context
+
+app = typer.Typer(help="Messages to one person.", no_args_is_help=True)
+COLUMNS = ("sid", "channel", "template_id", "send_at", "state", "reason")
+ATTEMPT_COLUMNS = ("sid", "at", "outcome", "detail")
+
+
+@app.callback()
+def group() -> None:
+    """Messages to one person."""
+
+
+@app.command()
+def show(
+    ctx: typer.Context,
+    campaign: Annotated[str, typer.Option("--campaign", help="Optimove's id of the campaign.")],
+    customer: Annotated[str, typer.Option("--customer", help="Optimove's id of the customer.")],
+    config: Config = None,
+    tenant: Tenant = None,
+    channel: Channel = None,
+    as_json: AsJson = False,
+) -> None:
+    """Every message of a campaign to a customer, with each try."""
+    settings = settings_of(ctx, config)
+
+    async def look(c: Context) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        shapes = await operate.campaigns(c, tenant=tenant, campaign_id=campaign, channel=channel)
+        return shapes, await operate.messages(c, shapes[0], customer) if len(shapes) == 1 else []
+
+    shapes, rows = run(settings, look)
+    one_campaign(shapes, campaign)
+    if as_json:
+        print_json(rows)
+    elif rows:
+        print_rows(rows, COLUMNS, settings=settings, empty="")
+        attempts = [{**try_, "sid": row["sid"], "tenant": row["tenant"]} for row in rows for try_ in row["attempts"]]
+        print_rows(attempts, ATTEMPT_COLUMNS, settings=settings, empty="Nothing was tried yet.")
+    if not rows:
+        complain(f"campaign {campaign} has no message to customer {customer}")
+        raise typer.Exit(FAILED)

@@ -1,0 +1,60 @@
+"""`optirelay serve`, `work`, `simulate` and `demo`: what runs until it is told to stop."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from optirelay import service
+from optirelay.cli._shared import FAILED, AsJson, Config, complain, say, settings_of
+
+WithParent = Annotated[bool, typer.Option("--with-parent", hidden=True)]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add these commands."""
+    app.command()(serve)
+    app.command()(work)
+    app.command()(simulate)
+    app.command()(demo)
+
+
+def serve(ctx: typer.Context, config: Config = None, with_parent: WithParent = False) -> None:
+    """The web process and its workers, until SIGTERM or Ctrl-C."""
+    settings = settings_of(ctx, config)
+    service.configure_logs()
+    service.serve(settings, with_parent=with_parent)
+
+
+def work(ctx: typer.Context, config: Config = None, with_parent: WithParent = False) -> None:
+    """One worker, until SIGTERM or Ctrl-C."""
+    settings = settings_of(ctx, config)
+    service.configure_logs()
+    service.work(settings, with_parent=with_parent)
+
+
+def simulate(
+    listen: Annotated[str, typer.Option("--listen", help="HOST:PORT")] = "127.0.0.1:8500",
+    seed: Annotated[int | None, typer.Option("--seed", help="Of made customers.", show_default=False)] = None,
+    scenario: Annotated[Path | None, typer.Option("--scenario", help="A TOML file.", show_default=False)] = None,
+) -> None:
+    """An Optimove on this machine, until SIGTERM or Ctrl-C."""
+    from optirelay.simulator import BadEntry, CannotListen, Simulator
+
+    try:
+        simulator = Simulator(listen, seed, scenario)
+        simulator.run(lambda running: say(f"Optimove is simulated on {running.url}"))
+    except (BadEntry, CannotListen) as error:
+        complain(str(error))
+        raise typer.Exit(FAILED) from None
+
+
+def demo(
+    recipients: Annotated[int, typer.Option("--recipients", min=1, max=1_000_000, help="How many.")] = 5000,
+    serve: Annotated[bool, typer.Option("--serve", help="Keep it running afterwards, to look around.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """A campaign from Optimove (the simulator) to real e-mail and back, on this machine."""
+    from optirelay import demo as demonstration
+
+    raise typer.Exit(demonstration.run(recipients=recipients, serve=serve, as_json=as_json))

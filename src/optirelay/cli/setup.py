@@ -1,0 +1,83 @@
+"""`optirelay init`, `check` and `providers`: a first settings file, and whether it works."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from optirelay.cli._shared import FAILED, AsJson, Config, complain, console, print_json, run, say, settings_of
+from optirelay.engine import operate, runtime
+from optirelay.errors import NeedsOperator
+from optirelay.settings import BadSettings, example
+
+PRIVATE = 0o600
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add these commands."""
+    app.command()(init)
+    app.command()(check)
+    app.command()(providers)
+
+
+def init(
+    path: Annotated[Path, typer.Argument(help="Where to write.")] = Path("optirelay.toml"),
+    tenant: Annotated[str, typer.Option("--tenant", help="The tenant's name in the file.")] = "acme",
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+) -> None:
+    """Write a commented settings file with fresh secrets."""
+    flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if force else os.O_EXCL)
+    try:
+        with os.fdopen(os.open(path, flags, PRIVATE), "w", encoding="utf-8") as file:
+            file.write(example(tenant))
+    except FileExistsError:
+        complain(f"{path} is there already; name another file, or replace it with --force")
+        raise typer.Exit(FAILED) from None
+    except OSError as error:
+        complain(f"{path} cannot be written: {error.strerror}")
+        raise typer.Exit(FAILED) from None
+    say(f"{path} is written. Fill in what it says, then: optirelay check --config {path}")
+
+
+def check(
+    ctx: typer.Context,
+    online: Annotated[bool, typer.Option("--online", help="Also try keys, listeners, providers, database.")] = False,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tell every setting that cannot work; exit 1 where there is one."""
+    faults: list[dict[str, Any]] = []
+    try:
+        settings = settings_of(ctx, config)
+        if online:
+            faults = run(settings, operate.probe)
+    except BadSettings as bad:
+        faults = [{"key": fault.key, "problem": fault.problem, "mend": fault.mend} for fault in bad.faults]
+    except NeedsOperator as error:
+        faults = [{"key": "service.database", "problem": str(error), "mend": "Check [service] database and data_dir"}]
+    if as_json:
+        print_json(faults)
+    else:
+        for fault in faults:
+            complain(f"{fault['key']}: {fault['problem']}. {fault['mend']}")
+        if not faults:
+            say("Nothing is wrong.")
+    if faults:
+        raise typer.Exit(FAILED)
+
+
+def providers(as_json: AsJson = False) -> None:
+    """Every provider that a channel can name, and what a repeat does there."""
+    rows = [
+        {"provider": name, "contract": channel.contract.value, "reported": channel.reported}
+        for name, channel in runtime.installed_providers()
+    ]
+    if as_json:
+        print_json(rows)
+        return
+    table = Table("provider", "contract", "reported to Optimove", box=None, header_style="bold", pad_edge=False)
+    for row in rows:
+        table.add_row(str(row["provider"]), str(row["contract"]), "yes" if row["reported"] else "no (dry run)")
+    console().print(table)

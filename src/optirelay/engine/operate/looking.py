@@ -1,0 +1,308 @@
+"""What an operator looks at, in the JSON shapes that people script against."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from optirelay.clock import utc_now
+from optirelay.engine.context import Context
+from optirelay.engine.syncing import look_at_listeners, look_at_templates, sync_listeners
+from optirelay.errors import NeedsOperator
+from optirelay.model import CampaignId, CampaignState, ChannelName, CustomerId, TenantId
+from optirelay.settings import Rate
+from optirelay.stages import listeners, metrics
+from optirelay.store.campaigns import CampaignCounts
+from optirelay.store.reports import Reported
+from optirelay.store.sids import sid_of
+
+EVENTS = ("delivered", "opened", "clicked", "bounced", "complained", "unsubscribed")
+_PER = {1.0: "s", 60.0: "min"}
+OVER = (CampaignState.COMPLETE, CampaignState.CANCELLED)
+Shape = dict[str, Any]
+
+
+def iso(moment: datetime | None) -> str | None:
+    """A time as our JSON writes it."""
+    return None if moment is None else moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def tenants_of(ctx: Context, tenant: str | None) -> list[TenantId]:
+    """The tenant that is named, or all. NeedsOperator where there is none of that name."""
+    if tenant is None:
+        return list(ctx.optimove)
+    if tenant not in ctx.settings.tenants:
+        known = ", ".join(ctx.settings.tenants)
+        raise NeedsOperator(f"there is no tenant {tenant} in the settings; name one of {known}")
+    return [TenantId(tenant)]
+
+
+# --- campaigns and messages -------------------------------------------------------------------------------------------
+
+
+async def campaigns(
+    ctx: Context, *, tenant: str | None = None, campaign_id: str | None = None, channel: str | None = None
+) -> list[Shape]:
+    """Campaigns in numbers, from batch counters and pages; oldest first within a tenant."""
+    shapes = []
+    for name in tenants_of(ctx, tenant):
+        async with ctx.store.tenant(name).transaction() as ledger:
+            wanted = None if campaign_id is None else CampaignId(campaign_id)
+            for counts in await ledger.campaigns.counts(wanted, None if channel is None else ChannelName(channel)):
+                reported = await ledger.reports.reported(counts.id, metrics.INTERACTIONS)
+                shapes.append(_campaign(name, counts, reported))
+    return shapes
+
+
+def _campaign(tenant: TenantId, counts: CampaignCounts, reported: Reported) -> Shape:
+    skipped, refused = _summed(counts.skipped), _summed(counts.refused)
+    planned = counts.total - counts.begun - sum(skipped.values())
+    sending = counts.begun - counts.accepted - counts.in_doubt - sum(refused.values())
+    state = _state(counts, planned, sending)
+    ended = counts.accepted + sum(skipped.values()) + sum(refused.values()) + counts.in_doubt
+    accepted_by_template: Counter[str] = Counter()
+    for template_id, accepted in counts.templates:
+        accepted_by_template[str(template_id)] += accepted
+    return {
+        "tenant": tenant,
+        "channel": counts.channel,
+        "campaign_id": counts.campaign_id,
+        "kind": counts.kind,
+        "state": state,
+        "handed_over": counts.handed_over,
+        "planned": planned,
+        "sending": sending,
+        "accepted": counts.accepted,
+        "skipped": skipped,
+        "refused": refused,
+        "in_doubt": counts.in_doubt,
+        "balanced": state in OVER and not planned and not sending and counts.handed_over == ended,
+        "events": dict.fromkeys(EVENTS, 0),
+        "templates": {name: {"accepted": number} for name, number in sorted(accepted_by_template.items())},
+        "reported": {
+            "accepted": reported.accepted,
+            "in_doubt_batches": reported.in_doubt_batches,
+            "last_at": iso(reported.last_at),
+            "next_at": None,
+        },
+    }
+
+
+def _state(counts: CampaignCounts, planned: int, sending: int) -> CampaignState:
+    if counts.state in OVER:
+        return CampaignState(counts.state)
+    if counts.fetching:
+        return CampaignState.FETCHING
+    if counts.open and counts.held == counts.open:
+        return CampaignState.HELD
+    if planned and not sending and counts.next_due_at is not None and counts.next_due_at > utc_now():
+        return CampaignState.WAITING
+    return CampaignState.SENDING
+
+
+def _summed(by_batch: Sequence[Mapping[str, int]]) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for reasons in by_batch:
+        total.update(reasons)
+    return dict(sorted(total.items()))
+
+
+async def audit(ctx: Context, shape: Shape) -> list[str]:
+    """Count a campaign's rows again; a sentence for each number that differs from its counters or pages."""
+    tenant = TenantId(shape["tenant"])
+    async with ctx.store.tenant(tenant).snapshot() as ledger:
+        (counts,) = await ledger.campaigns.counts(CampaignId(shape["campaign_id"]), ChannelName(shape["channel"]))
+        rows = await ledger.campaigns.row_counts(counts.id, counts.planned_on)
+        bad_batches = await ledger.campaigns.batch_faults(counts.id)
+        said = _campaign(tenant, counts, await ledger.reports.reported(counts.id, metrics.INTERACTIONS))
+    counted: Counter[str] = Counter()
+    reasons: dict[str, Counter[str]] = {"skipped": Counter(), "refused": Counter()}
+    for row in rows:
+        counted[row.state] += row.messages
+        if row.state in reasons:
+            reasons[row.state][row.reason or ""] += row.messages
+    by_rows: dict[str, Any] = {state: counted[state] for state in ("planned", "sending", "accepted", "in_doubt")}
+    by_rows |= {state: dict(sorted(by.items())) for state, by in reasons.items()}
+    by_rows["handed_over"] = sum(counted.values())
+    faults = [f"batch {number}: its counters differ from its rows" for number in bad_batches]
+    return faults + [
+        f"{name}: {number} by rows, {said[name]} by counters and pages"
+        for name, number in by_rows.items()
+        if number != said[name]
+    ]
+
+
+async def messages(ctx: Context, shape: Shape, customer_id: str) -> list[Shape]:
+    """Every message of one campaign to one customer."""
+    tenant = TenantId(shape["tenant"])
+    found = []
+    async with ctx.store.tenant(tenant).transaction() as ledger:
+        rows = await ledger.looks.messages(
+            CampaignId(shape["campaign_id"]), CustomerId(customer_id), ChannelName(shape["channel"])
+        )
+        for row in rows:
+            attempts = [
+                {"at": iso(attempt.at), "outcome": attempt.outcome, "detail": attempt.detail}
+                for attempt in await ledger.looks.attempts(row.planned_on, row.id)
+            ]
+            if row.state == "accepted":
+                attempts.append({"at": iso(row.at), "outcome": "accepted", "detail": row.provider_id or ""})
+            found.append(
+                {
+                    "sid": sid_of(ctx.store.number_of(tenant), row.planned_on, row.id),
+                    "tenant": tenant,
+                    "channel": row.channel,
+                    "campaign_id": row.campaign_id,
+                    "customer_id": row.customer_id,
+                    "template_id": row.template_id,
+                    "send_at": iso(row.send_at),
+                    "state": row.state,
+                    "reason": row.reason,
+                    "attempts": attempts,
+                    "events": [],
+                }
+            )
+    return found
+
+
+# --- what waits for the operator --------------------------------------------------------------------------------------
+
+
+async def doubts(ctx: Context, tenant: str | None = None) -> list[Shape]:
+    """Every message that may have arrived, oldest first within a tenant."""
+    shapes = []
+    for name in tenants_of(ctx, tenant):
+        async with ctx.store.tenant(name).transaction() as ledger:
+            rows = await ledger.looks.doubts()
+        shapes += [
+            {
+                "sid": sid_of(ctx.store.number_of(name), row.planned_on, row.id),
+                "tenant": name,
+                "channel": row.channel,
+                "campaign_id": row.campaign_id,
+                "customer_id": row.customer_id,
+                "to": masked(row.address),
+                "since": iso(row.since),
+                "contract": _contract(ctx, name, row.channel),
+            }
+            for row in rows
+        ]
+    return shapes
+
+
+async def report_doubts(ctx: Context, tenant: str | None = None) -> list[Shape]:
+    """Every report call that Optimove may have taken, oldest first within a tenant."""
+    shapes = []
+    for name in tenants_of(ctx, tenant):
+        async with ctx.store.tenant(name).transaction() as ledger:
+            rows = await ledger.looks.report_doubts()
+        shapes += [
+            {
+                "id": row.id,
+                "tenant": name,
+                "campaign_id": row.campaign_id,
+                "call": row.call,
+                "customers": row.customers,
+                "since": iso(row.since),
+            }
+            for row in rows
+        ]
+    return shapes
+
+
+def masked(address: str) -> str:
+    """An address that its owner would recognise, and nobody else: a…@example.com."""
+    name, at, domain = address.rpartition("@")
+    return f"{name[:1]}…{at}{domain}" if at else f"{address[:1]}…"
+
+
+def _contract(ctx: Context, tenant: TenantId, channel: ChannelName) -> str | None:
+    """What a repeat does there; None where the settings no longer have the channel."""
+    known = ctx.channels.get((tenant, channel))
+    return None if known is None else known.contract.value
+
+
+async def problems(ctx: Context, tenant: str | None = None) -> list[Shape]:
+    """What the operator is to be told, oldest first, each with its mend."""
+    wanted = None if tenant is None else tenants_of(ctx, tenant)
+    return [
+        {
+            "kind": row.kind,
+            "tenant": row.tenant,
+            "channel": row.channel,
+            "campaign_id": row.campaign_id,
+            "since": iso(row.since),
+            "problem": row.problem,
+            "mend": row.mend,
+        }
+        for row in await ctx.store.problems()
+        if wanted is None or row.tenant in wanted
+    ]
+
+
+# --- what is set up ---------------------------------------------------------------------------------------------------
+
+
+async def channels(ctx: Context, tenant: str | None = None) -> list[Shape]:
+    """Every channel of the settings, and whether it waits for its provider."""
+    shapes = []
+    for name in tenants_of(ctx, tenant):
+        async with ctx.store.tenant(name).transaction() as ledger:
+            for channel in ctx.settings.tenants[name].channels.values():
+                _, waits_until = await ledger.batches.waits(ChannelName(channel.name))
+                shapes.append(
+                    {
+                        "tenant": name,
+                        "channel": channel.name,
+                        "kind": channel.kind,
+                        "provider": channel.provider,
+                        "scheduled_id": channel.scheduled_id,
+                        "triggered_id": channel.triggered_id,
+                        "rate": None if channel.rate is None else _rate(channel.rate),
+                        "state": "open" if waits_until is None else "waiting",
+                        "waits_until": iso(waits_until),
+                    }
+                )
+    return shapes
+
+
+def _rate(rate: Rate) -> str:
+    """As the settings spell it."""
+    seconds = rate.per.total_seconds()
+    return f"{rate.count}/{_PER.get(seconds, f'{seconds:g}s')}"
+
+
+async def listed_listeners(ctx: Context, tenant: str | None = None, *, mend: bool = False) -> list[Shape]:
+    """How listeners stand at Optimove, after registering what is missing where `mend`. Secrets are left out."""
+    shapes = []
+    for name in tenants_of(ctx, tenant):
+        rows = await (sync_listeners if mend else look_at_listeners)(ctx, name)
+        shapes += [
+            {
+                "tenant": name,
+                "channel": row.channel,
+                "event_type": int(row.event_type),
+                "channel_id": row.channel_id,
+                "url": listeners.without_secret(row.url),
+                "state": row.state.value,
+            }
+            for row in rows
+        ]
+    return shapes
+
+
+async def listed_templates(ctx: Context, tenant: str | None = None) -> list[Shape]:
+    """How templates stand at Optimove, ours and others."""
+    return [
+        {
+            "tenant": name,
+            "channel": channel,
+            "template_id": row.template_id,
+            "name": row.name,
+            "key": row.key,
+            "state": row.state.value,
+        }
+        for name in tenants_of(ctx, tenant)
+        for channel, rows in (await look_at_templates(ctx, name)).items()
+        for row in rows
+    ]
