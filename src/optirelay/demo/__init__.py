@@ -1,1 +1,310 @@
-"""The demo."""
+"""The demo: one campaign from Optimove (the simulator) through the ledger to real e-mail and back, on this machine."""
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+from optirelay import service
+from optirelay.demo.show import Show
+from optirelay.demo.sink import Sink
+from optirelay.engine import operate, runtime
+from optirelay.engine.context import Context
+from optirelay.errors import OptirelayError
+from optirelay.model import TenantId
+from optirelay.settings import Settings, load
+from optirelay.simulator import Simulator
+
+TENANT = TenantId("acme")
+CAMPAIGN = 90211
+SECOND_SEND_TIME = "+8s"
+STOP_SECONDS = 40.0
+
+SETTINGS = """\
+[service]
+data_dir = "data"
+listen = "127.0.0.1:{listen}"
+workers = 1
+
+[tenants.acme]
+api_url = "{optimove}"
+api_key = "demo-key"
+listener_secret = "{secret}"
+
+[tenants.acme.channels.newsletter]
+kind = "email"
+scheduled_id = 504
+provider = "smtp"
+personalization = ["FIRST_NAME", "COUNTRY", "BALANCE"]
+from = "Acme <news@acme.example>"
+
+[tenants.acme.channels.newsletter.smtp]
+host = "127.0.0.1"
+port = {smtp}
+security = "none"
+connections = 10
+"""
+
+
+class Stopped(Exception):
+    """Ctrl-C, or SIGTERM: its number is the argument."""
+
+
+class Failed(OptirelayError):
+    """The demo did not come to its end."""
+
+
+def run(*, recipients: int = 5000, serve: bool = False, as_json: bool = False) -> int:
+    """Run the demo; the exit status: 0 where all is balanced, nothing is in doubt and everything is reported.
+
+    Ctrl-C and SIGTERM at any point end it with 130 and 143, and leave no process and no file behind. After a run to its
+    end the mails are kept, in a folder of this account's own that the next run replaces.
+    """
+    service.configure_logs(level=50)
+    with Show(as_json=as_json) as show:
+        try:
+            return asyncio.run(_Demo(show, recipients, serve=serve, as_json=as_json).run())
+        except Stopped as stopped:
+            show.say("Stopped; nothing is left behind.")
+            return 128 + int(stopped.args[0])
+        except OptirelayError as error:
+            show.say(f"The demo failed: {error}")
+            return 1
+
+
+class _Demo:
+    def __init__(self, show: Show, recipients: int, *, serve: bool, as_json: bool) -> None:
+        self._show = show
+        self._recipients = recipients
+        self._serve = serve
+        self._as_json = as_json
+        self._stopped: list[int] = []
+        self._child: subprocess.Popen[bytes] | None = None
+        self._log: Path | None = None
+
+    async def run(self) -> int:
+        """Everything started, one campaign, everything stopped."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, self._stopped.append, int(number))
+        mails = _fresh_mail_folder()
+        try:
+            with _folder() as folder:
+                return await self._campaign(folder, mails)
+        except BaseException:
+            shutil.rmtree(mails, ignore_errors=True)
+            raise
+
+    async def _campaign(self, folder: Path, mails: Path) -> int:
+        sink = Sink(mails)
+        customers = {"id": 7001, "key": "demo-key", "channels": {"504": "Mail scheduled", "604": "Mail triggered"}}
+        scenario = {"tenants": [{**customers, "customers": self._recipients}]}
+        async with sink.running() as smtp, self._open(folder, smtp, scenario) as (ctx, optimove):
+            pushed = await operate.push_templates(ctx, TENANT, _templates())
+            self._show.say(f"Templates: {pushed.stored} stored, and in Optimove's list.")
+            await self._until(lambda: _registered(optimove), 30, "the listeners were not registered at Optimove")
+            self._show.say("Listeners: registered at Optimove.")
+            started_at = time.monotonic()
+            await _plan(optimove, self._recipients)
+            shape = await self._watch(ctx, started_at)
+            faults = await self._compare(shape, sink, optimove)
+            seconds = time.monotonic() - started_at
+            self._tell(shape, sink, seconds, faults)
+            if self._serve:
+                self._show.say(f"\nEverything keeps running. Optimove, as a marketer sees it: {optimove.base_url}")
+                self._show.say(f"Try: optirelay campaigns show {CAMPAIGN} --config {folder / 'optirelay.toml'}")
+                self._show.say("Ctrl-C stops it and removes all but the mails.")
+                await self._until(_never, float("inf"), "")
+            return 1 if faults else 0
+
+    @asynccontextmanager
+    async def _open(
+        self, folder: Path, smtp: int, scenario: Mapping[str, Any]
+    ) -> AsyncIterator[tuple[Context, httpx2.AsyncClient]]:
+        """The simulator, the service as a process of its own, and our view of both."""
+        async with Simulator("127.0.0.1:0", scenario=scenario) as simulator:
+            config = folder / "optirelay.toml"
+            settings = _write_settings(config, optimove=simulator.url, smtp=smtp)
+            self._show.say(f"Optimove (simulated): {simulator.url}   SMTP server: 127.0.0.1:{smtp}")
+            async with self._service(config):
+                await self._until(lambda: _ready(settings), 90, "the service did not become ready")
+                self._show.say(f"optirelay: http://{settings.service.listen}, one worker, embedded PostgreSQL")
+                with runtime.database(settings) as conninfo:
+                    async with (
+                        runtime.open_context(settings, conninfo) as ctx,
+                        httpx2.AsyncClient(base_url=simulator.url, timeout=60) as optimove,
+                    ):
+                        yield ctx, optimove
+
+    @asynccontextmanager
+    async def _service(self, config: Path) -> AsyncIterator[None]:
+        """`optirelay serve`; it ends with us, even if we are killed, because its standard input does."""
+        command = [sys.executable, "-m", "optirelay", "serve", "--with-parent", "--config", str(config)]
+        self._log = config.parent / "serve.log"
+        with self._log.open("wb") as log:
+            self._child = subprocess.Popen(  # noqa: ASYNC220, S603 - our own command, and forking takes no time
+                command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True
+            )
+        try:
+            yield
+        finally:
+            self._child.terminate()
+            deadline = time.monotonic() + STOP_SECONDS
+            while self._child.poll() is None:  # meanwhile the SMTP server answers what is under way
+                await asyncio.sleep(0.05)
+                if time.monotonic() > deadline:
+                    self._child.kill()
+            assert self._child.stdin is not None
+            self._child.stdin.close()
+
+    async def _until(self, happened: Callable[[], Awaitable[Any]], seconds: float, why: str) -> None:
+        """Wait until something is so. Raises Stopped, or Failed where it does not come or the service ends."""
+        deadline = time.monotonic() + seconds
+        while not await happened():
+            await self._breathe()
+            if time.monotonic() > deadline:
+                raise Failed(f"{why} within {seconds:.0f} seconds")
+
+    async def _breathe(self) -> None:
+        await asyncio.sleep(0.1)
+        if self._stopped:
+            raise Stopped(self._stopped[0])
+        if self._child is not None and self._child.poll() is not None:
+            log = "\n".join(self._log.read_text(errors="replace").splitlines()[-10:]) if self._log else ""
+            raise Failed(f"optirelay serve ended with status {self._child.returncode}\n{log}")
+
+    async def _watch(self, ctx: Context, started_at: float) -> dict[str, Any]:
+        """Draw until the campaign is complete and reported, or it takes too long."""
+        seconds = 120 + self._recipients / 500
+        shape: dict[str, Any] = {}
+        while time.monotonic() - started_at < seconds:
+            await self._breathe()
+            shapes = await operate.campaigns(ctx, campaign_id=str(CAMPAIGN))
+            if shapes:
+                (shape,) = shapes
+                self._show.move(time.monotonic() - started_at, self._recipients, shape)
+                if shape["balanced"] and shape["reported"]["accepted"] == shape["accepted"]:
+                    return shape
+        if not shape:
+            raise Failed("Optimove's notification did not start a campaign")
+        return shape
+
+    async def _compare(self, shape: Mapping[str, Any], sink: Sink, optimove: httpx2.AsyncClient) -> list[str]:
+        """Ledger, SMTP server and Optimove must say the same."""
+        told = [c for call in (await optimove.get("/_sim/interactions")).json() for c in call["body"]["CustomerIDs"]]
+        accepted = shape["accepted"]
+        pairs = {
+            "handed over are not as many as planned": (shape["handed_over"], self._recipients),
+            "the SMTP server has another number of mails than were accepted": (sink.received, accepted),
+            "it has another number of different mails": (len(sink.message_ids), accepted),
+            "Optimove was told of another number of customers": (len(told), accepted),
+            "Optimove was told twice of some": (len(set(told)), len(told)),
+        }
+        faults = [f"{what}: {left} and {right}" for what, (left, right) in pairs.items() if left != right]
+        if not shape["balanced"]:
+            faults.insert(0, "the campaign is not balanced")
+        if shape["in_doubt"] or shape["reported"]["in_doubt_batches"]:
+            faults.insert(0, "something is in doubt")
+        return faults
+
+    def _tell(self, shape: Mapping[str, Any], sink: Sink, seconds: float, faults: list[str]) -> None:
+        if self._as_json:
+            print(json.dumps(shape, indent=2))
+        else:
+            self._show.table(shape, sink.received, seconds)
+            self._show.mail(sink.folder)
+            self._show.say(
+                f"\nAll mails: {sink.folder}"
+                "\nLook around while it runs: optirelay demo --serve"
+                "\nYour own settings: optirelay init, then docs/quickstart.md"
+            )
+        for fault in faults:
+            self._show.say(f"WRONG: {fault}")
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    """A fresh folder for settings and data; gone at the end. As root, PostgreSQL's account must be able to pass it."""
+    made = Path(tempfile.mkdtemp(prefix="optirelay-demo-"))
+    try:
+        made.chmod(0o711)
+        yield made
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
+def _fresh_mail_folder() -> Path:
+    """Where this account's last demo keeps its mails; emptied. Another one where somebody else has the name."""
+    folder = Path(tempfile.gettempdir()) / f"optirelay-demo-mails-{os.geteuid()}"
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError:
+        there = folder.lstat()
+        if not stat.S_ISDIR(there.st_mode) or there.st_uid != os.geteuid():
+            return Path(tempfile.mkdtemp(prefix="optirelay-demo-mails-"))
+        shutil.rmtree(folder)
+        folder.mkdir(mode=0o700)
+    return folder
+
+
+def _write_settings(config: Path, *, optimove: str, smtp: int) -> Settings:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        listen = free.getsockname()[1]
+    secret = os.urandom(16).hex()
+    config.write_text(SETTINGS.format(listen=listen, optimove=optimove, secret=secret, smtp=smtp))
+    config.chmod(0o600)
+    return load(config)
+
+
+def _templates() -> dict[str, bytes]:
+    return {
+        entry.name: entry.read_bytes()
+        for entry in files("optirelay.demo").joinpath("templates").iterdir()
+        if entry.name.endswith((".liquid", ".txt"))
+    }
+
+
+async def _ready(settings: Settings) -> bool:
+    async with httpx2.AsyncClient(timeout=10) as client:
+        try:
+            return (await client.get(f"http://{settings.service.listen}/readyz")).status_code == 200
+        except httpx2.TransportError:
+            return False
+
+
+async def _registered(optimove: httpx2.AsyncClient) -> bool:
+    return len((await optimove.get("/_sim/listeners")).json()) >= 2
+
+
+async def _plan(optimove: httpx2.AsyncClient, recipients: int) -> None:
+    """A campaign of three templates and two send times, announced."""
+    campaign = {
+        "tenant": 7001,
+        "id": CAMPAIGN,
+        "channel": 504,
+        "templates": [17, 18, 19],
+        "send_at": ["+0s", SECOND_SEND_TIME],
+        "events": [13],
+        "customers": recipients,
+    }
+    for path, body in (("/_sim/campaigns", campaign), (f"/_sim/campaigns/{CAMPAIGN}/fire", {})):
+        answer = await optimove.post(path, json=body)
+        if answer.status_code != 200:
+            raise Failed(f"the simulator answered {path} with {answer.status_code}: {answer.text}")
+
+
+async def _never() -> bool:
+    return False

@@ -91,7 +91,6 @@ class TenantStore:
         async with _connection(self._pool) as connection, connection.transaction():
             yield Ledger(connection, self._name, self._tenant)
 
-
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Ledger]:
         """The same, reading only, and every statement sees the same moment."""
