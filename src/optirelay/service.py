@@ -52,6 +52,8 @@ def _run(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]], *, with_par
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        # To read the settings anew is not built yet; until then a SIGHUP must not end us half-way.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, lambda: log.warning("reload_not_built_yet"))
         watching = asyncio.create_task(_parent_gone(stop)) if with_parent else None
         await main(stop)
         if watching is not None:

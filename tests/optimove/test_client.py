@@ -276,7 +276,7 @@ async def test_a_status_counts_although_its_text_is_cut_or_never_comes(server: S
     assert isinstance(await error_of(server, timeout=timedelta(seconds=0.5)), Refused)
 
 
-@pytest.mark.parametrize("body", ["", "{}", "null", "[{]", '[{"TemplateID":17}]', "\xff"])
+@pytest.mark.parametrize("body", ["{}", "[{]", '[{"TemplateID":17}]', "\xff"])
 async def test_garbage_where_a_list_was_promised_is_broken_and_not_quoted(server: Server, body: str) -> None:
     server.say(answer("200 OK", body.encode("latin-1")))
     error = await error_of(server)

@@ -47,9 +47,7 @@ def test_registered_listeners_are_read() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    "body", [b'[{"EventTypeID":13}]', b'[{"EventTypeID":"x","ListenerURL":"u"}]', b"[1]", b"{}", b""]
-)
+@pytest.mark.parametrize("body", [b'[{"EventTypeID":13}]', b'[{"EventTypeID":"x","ListenerURL":"u"}]', b"[1]", b"{}"])
 def test_what_is_no_list_of_listeners_is_unreadable(body: bytes) -> None:
     with pytest.raises(Unreadable):
         get_registered_event_listeners().read(body)

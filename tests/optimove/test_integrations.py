@@ -63,7 +63,12 @@ def test_templates_are_read() -> None:
     assert call.read(b"[]") == []
 
 
-@pytest.mark.parametrize("body", [b"", b"null", b"{}", b'[{"TemplateID":17}]', b'[{"TemplateName":"x"}]', b"[[]]"])
+@pytest.mark.parametrize("body", [b"", b" \r\n", b"null"])
+def test_an_empty_answer_to_a_list_is_an_empty_list(body: bytes) -> None:
+    assert get_channel_templates(452).read(body) == []
+
+
+@pytest.mark.parametrize("body", [b"{}", b'[{"TemplateID":17}]', b'[{"TemplateName":"x"}]', b"[[]]"])
 def test_what_is_no_list_of_templates_is_unreadable(body: bytes) -> None:
     with pytest.raises(Unreadable):
         get_channel_templates(452).read(body)

@@ -5,8 +5,10 @@ import os
 import secrets
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from importlib.metadata import entry_points
+
+from procrastinate.exceptions import ConnectorException
 
 from optirelay import pipeline
 from optirelay.channels import Channel, ChannelSetup
@@ -16,7 +18,7 @@ from optirelay.engine.jobs import JobRunner
 from optirelay.model import ChannelName, TenantId
 from optirelay.optimove import OptimoveClient
 from optirelay.settings import ChannelSettings, Settings
-from optirelay.store import Store
+from optirelay.store import Store, StoreUnavailable
 from optirelay.store.embedded import EmbeddedPostgres
 
 EMBEDDED = "embedded"
@@ -82,12 +84,19 @@ def installed_providers() -> list[tuple[str, type[Channel]]]:
 
 
 async def work(settings: Settings, conninfo: str, stop: asyncio.Event) -> None:
-    """One worker: jobs, notifications and due batches, until `stop`; what is in hand is finished or handed back."""
+    """One worker: jobs, notifications and due batches, until `stop`; what is in hand is finished or handed back.
+
+    Raises StoreUnavailable where the jobs lost their database: then all that is in hand is settled, too.
+    """
     async with open_context(settings, conninfo) as ctx:
         jobs = JobRunner(conninfo, pipeline.JOBS, ctx)
+        dispatching = asyncio.create_task(Dispatch(ctx).run(stop))
         try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(Dispatch(ctx).run(stop))
-                group.create_task(jobs.run(ctx.worker, silence=settings.service.takeover_after, stop=stop))
+            await jobs.run(ctx.worker, silence=settings.service.takeover_after, stop=stop)
+        except ConnectorException as error:
+            raise StoreUnavailable(f"the database does not answer: {error}") from error
         finally:
-            await ctx.store.gone(ctx.worker)
+            stop.set()
+            await dispatching
+            with suppress(StoreUnavailable):
+                await ctx.store.gone(ctx.worker)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import structlog
 
 from optirelay.engine.context import Context, ask
+from optirelay.errors import GiveUp
 from optirelay.model import ChannelName, ProblemKind, TemplateContent, TemplateId, TenantId
 from optirelay.optimove import (
     ChannelTemplate,
@@ -43,8 +44,12 @@ async def sync_listeners(ctx: Context, tenant: TenantId) -> list[listeners.Liste
 
 
 async def look_at_listeners(ctx: Context, tenant: TenantId) -> list[listeners.ListenerRow]:
-    """How each listener stands at Optimove."""
-    theirs = await ask(ctx, tenant, get_registered_event_listeners())
+    """How each listener stands at Optimove; as missing where Optimove does not tell (it once refused third parties)."""
+    try:
+        theirs = await ask(ctx, tenant, get_registered_event_listeners())
+    except GiveUp as error:
+        log.warning("listeners_not_told", tenant=tenant, why=str(error))
+        theirs = []
     ours = listeners.wanted(ctx.settings.tenants[tenant], ctx.settings.service.public_url)
     return listeners.compare(ours, theirs, tenant)
 

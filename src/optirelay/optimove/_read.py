@@ -55,10 +55,10 @@ def read_nothing(body: bytes) -> None:
 
 
 def read_list(read: Callable[[Mapping[str, Any]], T]) -> Callable[[bytes], list[T]]:
-    """A reader of a JSON array of objects. `read` gets each of them with its keys in lower case."""
+    """A reader of a JSON array of objects, whose keys `read` gets in lower case. An empty answer has none of them."""
 
     def read_body(body: bytes) -> list[T]:
-        rows = read_json(body)
+        rows = read_json(body) if body.strip() not in (b"", b"null") else []
         if not isinstance(rows, list):
             raise Unreadable("is not a list")
         return [read(fold(row)) for row in rows]
