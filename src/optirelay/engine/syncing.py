@@ -35,12 +35,13 @@ async def keep_template(
 
 async def sync_listeners(ctx: Context, tenant: TenantId) -> list[listeners.ListenerRow]:
     """Register what is missing or leads elsewhere; how all stand afterwards."""
-    rows = await look_at_listeners(ctx, tenant)
-    for row in rows:
-        if row.state in (listeners.ListenerState.MISSING, listeners.ListenerState.MOVED):
-            log.info("listener_registered", tenant=tenant, event_type=row.event_type, channel_id=row.channel_id)
+    async with ctx.store.tenant(tenant).alone("sync listeners"):
+        rows = await look_at_listeners(ctx, tenant)
+        wanting = [r for r in rows if r.state in (listeners.ListenerState.MISSING, listeners.ListenerState.MOVED)]
+        for row in wanting:
+            log.info("listener_registered", tenant=tenant, event_type=int(row.event_type), channel_id=row.channel_id)
             await ask(ctx, tenant, register_event_listener(row.event_type, row.url, row.channel_id))
-    return await look_at_listeners(ctx, tenant)
+        return await look_at_listeners(ctx, tenant) if wanting else rows
 
 
 async def look_at_listeners(ctx: Context, tenant: TenantId) -> list[listeners.ListenerRow]:
@@ -57,15 +58,16 @@ async def look_at_listeners(ctx: Context, tenant: TenantId) -> list[listeners.Li
 async def sync_templates(ctx: Context, tenant: TenantId) -> Mapping[ChannelName, list[templates.TemplateState]]:
     """Add what is missing or has another name; how all stand afterwards."""
     per_call = ctx.settings.tenants[tenant].optimove.templates_per_call
-    standing = await look_at_templates(ctx, tenant)
-    to_add = {channel: templates.next_to_add(states, per_call) for channel, states in standing.items()}
-    for channel, calls in to_add.items():
-        channel_id = ctx.channel_settings(tenant, channel).scheduled_id
-        assert channel_id is not None
-        for part in calls:
-            rows = [ChannelTemplate(row.template_id, row.name) for row in part]
-            await ask(ctx, tenant, add_channel_templates(channel_id, rows, limit=per_call))
-    return await look_at_templates(ctx, tenant) if any(to_add.values()) else standing
+    async with ctx.store.tenant(tenant).alone("sync templates"):
+        standing = await look_at_templates(ctx, tenant)
+        to_add = {channel: templates.next_to_add(states, per_call) for channel, states in standing.items()}
+        for channel, calls in to_add.items():
+            channel_id = ctx.channel_settings(tenant, channel).scheduled_id
+            assert channel_id is not None
+            for part in calls:
+                rows = [ChannelTemplate(row.template_id, row.name) for row in part]
+                await ask(ctx, tenant, add_channel_templates(channel_id, rows, limit=per_call))
+        return await look_at_templates(ctx, tenant) if any(to_add.values()) else standing
 
 
 async def look_at_templates(ctx: Context, tenant: TenantId) -> Mapping[ChannelName, list[templates.TemplateState]]:

@@ -10,8 +10,7 @@ from email.headerregistry import Address
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from email_validator import EmailNotValidError, validate_email
-
+from optirelay.addresses import read_ascii_email
 from optirelay.settings._faults import NOT_BUILT, BadValue, quoted, shown
 
 UNITS = {
@@ -185,17 +184,10 @@ def read_sender(value: object) -> str:
         raise BadValue(f"{shown(value)} is no sender", mend)
     named = re.fullmatch(r'\s*(?:"((?:[^"\\]|\\.)*)"|([^<>"]*?))\s*<([^<>]*)>\s*', value)
     name = re.sub(r"\\(.)", r"\1", named[1] or "") or named[2] if named else ""
-    try:
-        # `test_environment` lets names under .test through; nothing is looked up.
-        found = validate_email(
-            named[3] if named else value.strip(),
-            check_deliverability=False,
-            allow_smtputf8=False,
-            test_environment=True,
-        )
-    except EmailNotValidError as error:
-        raise BadValue(f"{shown(value)} is no sender: {str(error).rstrip('.')}", mend) from error
-    return str(Address(name or "", addr_spec=found.ascii_email or found.normalized))
+    found = read_ascii_email(named[3] if named else value)
+    if found is None or not found.isascii():
+        raise BadValue(f"{shown(value)} is no sender", mend)
+    return str(Address(name or "", addr_spec=found))
 
 
 def read_timezone(value: object) -> ZoneInfo:

@@ -92,6 +92,13 @@ class TenantStore:
             yield Ledger(connection, self._name, self._tenant)
 
     @asynccontextmanager
+    async def alone(self, at: str) -> AsyncIterator[None]:
+        """Wait until nobody else, in any process, is at this for the tenant; nobody comes before the end."""
+        async with self.transaction() as ledger:
+            await ledger.connection.execute("select pg_advisory_xact_lock(%s, hashtext(%s))", (self._tenant, at))
+            yield
+
+    @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Ledger]:
         """The same, reading only, and every statement sees the same moment."""
         async with self.transaction() as ledger:

@@ -7,8 +7,7 @@ from email.utils import format_datetime
 from functools import lru_cache
 from hashlib import blake2b
 
-from email_validator import EmailNotValidError, validate_email
-
+from optirelay.addresses import read_ascii_email
 from optirelay.model import CampaignId, Message, Outgoing, TemplateContent, TemplateId
 from optirelay.stages.content.bounds import HTML, TEXT, TEXT_FROM_HTML
 from optirelay.stages.content.mime import Body, encoded, mailbox, one_line, unstructured
@@ -190,8 +189,7 @@ def _to_ascii_domain(address: str, what: str) -> str:
 
 
 def _valid(address: str, what: str) -> str:
-    try:
-        valid = validate_email(address, check_deliverability=False, globally_deliverable=False)
-    except EmailNotValidError:
-        raise CannotRender(f"{what} is empty or no e-mail address") from None
-    return f"{valid.local_part}@{valid.ascii_domain}"
+    valid = read_ascii_email(address)
+    if valid is None:
+        raise CannotRender(f"{what} is empty or no e-mail address")
+    return valid
