@@ -10,7 +10,7 @@ from typing import Any
 import httpx2
 import uvicorn
 
-from optirelay.engine import runtime
+from optirelay.engine import operate, runtime
 from optirelay.engine.context import Context
 from optirelay.engine.syncing import keep_template
 from optirelay.model import CampaignId, ChannelName, TemplateContent, TemplateId, TenantId
@@ -129,12 +129,9 @@ class House:
         return await self.campaign(campaign_id)
 
     async def audit(self) -> None:
-        """Two counts that can disagree, and must not: rows against counters, pages against rows."""
-        async with self.ctx.store.tenant(ACME).transaction() as ledger:
-            for counts in await ledger.campaigns.counts():
-                assert await ledger.campaigns.batch_faults(counts.id) == []
-                rows = await ledger.campaigns.row_counts(counts.id, counts.planned_on)
-                assert sum(row.messages for row in rows) == counts.total == counts.handed_over
+        """Two counts that can disagree, and must not: rows against batch counters and pages."""
+        for shape in await operate.campaigns(self.ctx):
+            assert await operate.audit(self.ctx, shape["tenant"], shape) == []
 
     async def stop(self) -> None:
         """Tell all workers to end."""

@@ -20,7 +20,7 @@ import pytest
 from tests.channels.smtp_servers import ScriptedServer
 from tests.conftest import LISTENER_SECRET
 
-from optirelay.engine import runtime
+from optirelay.engine import operate, runtime
 from optirelay.engine.syncing import keep_template
 from optirelay.model import CampaignId, ChannelName, TemplateContent, TemplateId, TenantId
 from optirelay.settings import Settings, load
@@ -130,8 +130,8 @@ async def look(settings: Settings) -> CampaignCounts | None:
                 ctx.store.tenant(ACME).transaction() as ledger,
             ):
                 found = await ledger.campaigns.counts(CampaignId("90211"))
-                if found:
-                    assert await ledger.campaigns.batch_faults(found[0].id) == []
+                for shape in await operate.campaigns(ctx):
+                    assert await operate.audit(ctx, shape["tenant"], shape) == []
                 return found[0] if found else None
     except psycopg.OperationalError:
         return None
@@ -160,7 +160,7 @@ async def campaign_under_way(folder: Path, server: ScriptedServer) -> AsyncItera
             return len((await optimove.get("/_sim/listeners")).json()) >= 2
 
         await until(registered)
-        plan = {"tenant": 7001, "id": 90211, "channel": 504, "templates": [17, 18, 19], "send_at": ["+0s", "+4s"]}
+        plan = {"tenant": 7001, "id": 90211, "channel": 504, "templates": [17, 18, 19], "send_at": ["+0s", "+6s"]}
         await optimove.post("/_sim/campaigns", json={**plan, "customers": CUSTOMERS, "events": [13]})
         await optimove.post("/_sim/campaigns/90211/fire")
         try:
@@ -174,7 +174,8 @@ async def pages_read(optimove: httpx2.AsyncClient) -> int:
     return len([call for call in calls if call["call"] == "GetCustomerSendDetailsByChannel"])
 
 
-async def test_killed_in_gather_and_in_send_nobody_is_lost_or_doubled(folder: Path) -> None:
+@pytest.mark.parametrize("cancelled", [False, True], ids=["to its end", "cancelled half-way"])
+async def test_killed_in_gather_and_in_send_nobody_is_lost_or_doubled(folder: Path, *, cancelled: bool) -> None:
     async with (
         ScriptedServer().running() as server,
         campaign_under_way(folder, server) as (settings, service, optimove),
@@ -195,10 +196,17 @@ async def test_killed_in_gather_and_in_send_nobody_is_lost_or_doubled(folder: Pa
         service.kill_everything()
         await service.gone()
         await service.start()
+        if cancelled:  # the second half has not reached its send time, or part of it is on its way
+
+            async def half_way() -> bool:
+                return len(server.taken) > CUSTOMERS * 0.4
+
+            await until(half_way)
+            await optimove.post("/_sim/campaigns/90211/cancel")
 
         async def over() -> bool:
             counts = await look(settings)
-            return counts is not None and counts.state == "complete"
+            return counts is not None and counts.state != "open" and not counts.open
 
         await until(over)
         counts = await look(settings)
@@ -209,6 +217,8 @@ async def test_killed_in_gather_and_in_send_nobody_is_lost_or_doubled(folder: Pa
         assert max(sids.values()) == 1
         assert counts.accepted <= len(sids) <= counts.accepted + counts.in_doubt
         assert counts.in_doubt <= 1000 + 10  # the group that had been started, and no more
+        assert counts.state == ("cancelled" if cancelled else "complete")
+        assert (sum(reasons.get("cancelled", 0) for reasons in counts.skipped) > 500) == cancelled
         await compare_sides(optimove, server, counts)
 
 

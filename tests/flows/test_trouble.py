@@ -134,6 +134,18 @@ async def test_a_template_that_cannot_be_rendered_for_somebody_is_refused_for_th
         assert (await house.message(campaign_id, "bo")).reason == "render_failed"
 
 
+async def test_a_template_that_loops_stops_nobody_else(make_settings: MakeSettings) -> None:
+    bomb = "{% for a in (1..100000) %}{% for b in (1..100000) %}{{ b }}{% endfor %}{% endfor %}"
+    async with open_house(make_settings) as house:
+        await house.push(17, html=bomb)
+        await house.push(18)
+        campaign_id = await house.plan(templates=[17, 18], customers=12)
+        await house.fire(campaign_id)
+        counts = await house.until_state(campaign_id, "complete")
+        assert counts.accepted == dict(counts.templates)[18] > 4
+        assert sum(reasons.get("render_failed", 0) for reasons in counts.refused) > 4
+
+
 @pytest.mark.parametrize("fault", ["error_before", "garbage", "cut_before", "rate_limited", "string_error"])
 async def test_an_optimove_that_fails_while_pages_are_read_is_asked_again(
     fault: str, make_settings: MakeSettings
