@@ -21,7 +21,7 @@ from optirelay.engine.context import Context, ask
 from optirelay.engine.jobs import Job, job
 from optirelay.engine.reporting import freeze, send_report, settle_lost
 from optirelay.engine.settle import Known, settle, write_known
-from optirelay.engine.syncing import sync_listeners, sync_templates
+from optirelay.engine.syncing import behind, sync_listeners, sync_templates, tell_behind
 from optirelay.errors import TryLater
 from optirelay.model import (
     CampaignId,
@@ -96,7 +96,7 @@ async def _accept_one(ctx: Context, ledger: Ledger, notification: Notification) 
         case campaigns.CallOff(campaign_id):
             await _call_off(ctx, ledger, campaign_id, notification.received_at)
         case campaigns.Kept(kind, problem, mend) if kind is not None:
-            await ledger.problems.tell(kind, problem, mend, subject=str(told.channel_id or notification.id))
+            await ledger.problems.tell(kind, problem, mend, subject=str(told.channel_id or f"type {told.event_type}"))
         case campaigns.Kept():
             log.info("notification_kept", tenant=ledger.tenant, event_type=told.event_type)
 
@@ -386,7 +386,10 @@ async def report(ctx: Context, tenant: TenantId, *, campaign: int) -> None:
 async def sync(ctx: Context, tenant: TenantId) -> None:
     """Register listeners and add templates that Optimove lacks; what is not ours is left alone."""
     await sync_listeners(ctx, tenant)
-    await sync_templates(ctx, tenant)
+    left = behind(await sync_templates(ctx, tenant))
+    await tell_behind(ctx, tenant, left)
+    if left:
+        raise TryLater(f"Optimove's lists do not hold all that is ours: {'; '.join(left)}")
 
 
 JOBS: Sequence[Job[...]] = (call_off, gather, report, sync)

@@ -2,19 +2,18 @@
 
 import asyncio
 import json
-import logging
+import re
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, NoReturn, TypeVar
 from zoneinfo import ZoneInfo
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from optirelay import service
 from optirelay.engine import runtime
 from optirelay.engine.context import Context
 from optirelay.settings import Settings, find_settings, load
@@ -27,6 +26,7 @@ Tenant = Annotated[str | None, typer.Option("--tenant", help="Only this tenant."
 Channel = Annotated[str | None, typer.Option("--channel", help="The campaign's channel.", show_default=False)]
 
 FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
+WIDTH = 200  # of a table that is not for a terminal
 
 
 def settings_of(ctx: typer.Context, config: Path | None) -> Settings:
@@ -35,18 +35,14 @@ def settings_of(ctx: typer.Context, config: Path | None) -> Settings:
 
 
 def run(settings: Settings, do: Callable[[Context], Awaitable[T]]) -> T:
-    """Do something with all parts open, beside a running service or without one."""
-    service.configure_logs(logging.ERROR)
+    """Do something with all parts open, beside a running service or without one. Raises NeedsOperator."""
 
     async def with_context(conninfo: str) -> T:
         async with runtime.open_context(settings, conninfo) as ctx:
             return await do(ctx)
 
-    try:
-        with runtime.database(settings) as conninfo:
-            return asyncio.run(with_context(conninfo))
-    except KeyboardInterrupt:
-        raise SystemExit(INTERRUPTED) from None
+    with runtime.database(settings) as conninfo:
+        return asyncio.run(with_context(conninfo))
 
 
 def say(text: str) -> None:
@@ -80,8 +76,8 @@ def print_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, set
 
 def console() -> Console:
     """Standard output; wide enough for a table where it is no terminal."""
-    out = Console(highlight=False, markup=False)
-    return out if out.is_terminal else Console(highlight=False, markup=False, width=200)
+    out = Console(highlight=False, markup=False, emoji=False)
+    return out if out.is_terminal else Console(highlight=False, markup=False, emoji=False, width=WIDTH)
 
 
 def zone_of(settings: Settings, tenant: Any) -> ZoneInfo:
@@ -99,22 +95,37 @@ def cell(value: Any, zone: ZoneInfo) -> str:
             return "yes" if value else "no"
         case dict():
             return ", ".join(f"{key} {cell(inner, zone)}" for key, inner in value.items()) or "-"
-        case str() if value.endswith("Z") and "T" in value:
-            try:
-                return datetime.fromisoformat(value).astimezone(zone).strftime("%Y-%m-%d %H:%M:%S %Z")
-            except ValueError:
-                return value
+        case str() if _TIME.fullmatch(value):
+            return datetime.fromisoformat(value).astimezone(zone).strftime("%Y-%m-%d %H:%M:%S %Z")
         case _:
-            return str(value)
+            return "".join(character if character.isprintable() else "\ufffd" for character in str(value))
+
+
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
 
 def one_campaign(shapes: Sequence[dict[str, Any]], campaign_id: str) -> dict[str, Any]:
     """The campaign that is meant. Exit 1 where there is none, 2 where several are and none is named."""
-    if not shapes:
-        complain(f"there is no campaign {campaign_id}; see `optirelay campaigns list`")
-        raise typer.Exit(FAILED)
+    one_tenant(shapes, campaign_id)
     if len(shapes) > 1:
-        where = ", ".join(f"--tenant {shape['tenant']} --channel {shape['channel']}" for shape in shapes)
-        complain(f"campaign {campaign_id} is on several channels; name one: {where}")
-        raise typer.Exit(WRONG_USE)
+        refuse_to_choose(
+            f"campaign {campaign_id} is on several channels", [f"--channel {s['channel']}" for s in shapes]
+        )
     return shapes[0]
+
+
+def one_tenant(shapes: Sequence[dict[str, Any]], campaign_id: str) -> str:
+    """The tenant whose campaign is meant. Exit 1 where none has it, 2 where several have and none is named."""
+    if not shapes:
+        complain(f"there is no campaign {campaign_id} here; see `optirelay campaigns list`")
+        raise typer.Exit(FAILED)
+    tenants = sorted({str(shape["tenant"]) for shape in shapes})
+    if len(tenants) > 1:
+        refuse_to_choose(f"several tenants have a campaign {campaign_id}", [f"--tenant {name}" for name in tenants])
+    return tenants[0]
+
+
+def refuse_to_choose(why: str, options: Sequence[str]) -> NoReturn:
+    """Exit 2: the operator has to name one."""
+    complain(f"{why}; name one: {' or '.join(options)}")
+    raise typer.Exit(WRONG_USE)

@@ -54,12 +54,12 @@ def show(
     """One campaign: what was handed over, and what became of it."""
     settings = settings_of(ctx, config)
 
-    async def look(c: Context) -> tuple[list[dict[str, Any]], list[str]]:
+    async def look(c: Context) -> tuple[dict[str, Any], list[str]]:
         shapes = await operate.campaigns(c, tenant=tenant, campaign_id=campaign, channel=channel)
-        return shapes, await operate.audit(c, shapes[0]) if audit and len(shapes) == 1 else []
+        shape = one_campaign(shapes, campaign)
+        return shape, await operate.audit(c, shape["tenant"], shape) if audit else []
 
-    shapes, differences = run(settings, look)
-    shape = one_campaign(shapes, campaign)
+    shape, differences = run(settings, look)
     if as_json:
         print_json(shape)
     else:

@@ -4,7 +4,7 @@ from typing import Any
 
 import typer
 
-from optirelay.cli._shared import FAILED, AsJson, Config, Tenant, complain, print_json, print_rows, run, settings_of
+from optirelay.cli._shared import FAILED, AsJson, Config, Tenant, print_json, print_rows, run, settings_of
 from optirelay.engine import operate
 from optirelay.settings import Settings
 
@@ -16,18 +16,14 @@ COLUMNS = ("tenant", "channel", "event_type", "channel_id", "url", "state")
 def list_listeners(ctx: typer.Context, config: Config = None, tenant: Tenant = None, as_json: AsJson = False) -> None:
     """Ours and others', as Optimove lists them."""
     settings = settings_of(ctx, config)
-    _print(run(settings, lambda c: operate.listed_listeners(c, tenant)), settings, as_json=as_json)
+    _print(run(settings, lambda c: operate.listeners(c, tenant)), settings, as_json=as_json)
 
 
 @app.command()
 def sync(ctx: typer.Context, config: Config = None, tenant: Tenant = None, as_json: AsJson = False) -> None:
     """Register what is missing or leads elsewhere."""
     settings = settings_of(ctx, config)
-    try:
-        rows = run(settings, lambda c: operate.sync_all_listeners(c, tenant))
-    except TimeoutError:
-        complain("Optimove has not answered within 60 seconds; a worker goes on")
-        raise typer.Exit(FAILED) from None
+    rows = run(settings, lambda c: operate.sync_listeners(c, tenant))
     _print(rows, settings, as_json=as_json)
     if any(row["state"] in ("missing", "moved") for row in rows):
         raise typer.Exit(FAILED)

@@ -1,13 +1,15 @@
 """The command line: `optirelay`."""
 
+import logging
 import os
 import sys
 import traceback
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
-from optirelay import __version__
+from optirelay import __version__, service
 from optirelay.cli import (
     campaigns,
     channels,
@@ -21,9 +23,11 @@ from optirelay.cli import (
     setup,
     templates,
 )
-from optirelay.cli._shared import FAILED, Config, complain
+from optirelay.cli._shared import FAILED, INTERRUPTED, Config, complain
 from optirelay.errors import OptirelayError
 from optirelay.settings import BadSettings
+
+DEBUG = "--debug"
 
 app = typer.Typer(
     name="optirelay",
@@ -55,34 +59,45 @@ def _print_version(asked: bool) -> None:
 def before(
     ctx: typer.Context,
     config: Config = None,
-    debug: Annotated[bool, typer.Option("--debug", help="Show where an unexpected error comes from.")] = False,
-    _: Annotated[
+    _debug: Annotated[bool, typer.Option(DEBUG, help="Show where an unexpected error comes from.")] = False,
+    _version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     """Options before the command."""
     ctx.obj = config
-    ctx.meta["debug"] = debug
 
 
 def main() -> None:
-    """Run one command; whatever goes wrong is a sentence on standard error, never a traceback."""
+    """The program: one command, then its exit status."""
+    service.configure_logs(logging.ERROR)  # `serve` and `work` log more
+    logging.getLogger().setLevel(logging.ERROR)
+    status = run_command(sys.argv[1:])
     try:
-        app()
-    except BadSettings as error:
-        complain(str(error))
-        sys.exit(FAILED)
-    except OptirelayError as error:
-        complain(f"optirelay: {error}")
-        sys.exit(FAILED)
+        sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads on; no complaint at exit either
-        sys.exit(FAILED)
+        status = FAILED
+    sys.exit(status)
+
+
+def run_command(arguments: Sequence[str]) -> int:
+    """Run one command; its exit status. What goes wrong is a sentence on standard error, never a traceback."""
+    try:
+        app(arguments, prog_name="optirelay")
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else FAILED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BadSettings as error:
+        complain(str(error))
+    except OptirelayError as error:
+        complain(f"optirelay: {error}")
     except Exception as error:  # noqa: BLE001 - the last resort of a program that never shows a traceback unasked
-        if "--debug" in sys.argv:
+        if DEBUG in arguments:
             traceback.print_exc()
         complain(
             f"optirelay: an error that should not happen ({type(error).__name__}); this is a bug. "
-            "`optirelay --debug …` shows where it comes from"
+            f"`optirelay {DEBUG} …` shows where it comes from"
         )
-        sys.exit(FAILED)
+    return FAILED

@@ -43,12 +43,12 @@ def show(
     """Every message of a campaign to a customer, with each try."""
     settings = settings_of(ctx, config)
 
-    async def look(c: Context) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    async def look(c: Context) -> list[dict[str, Any]]:
         shapes = await operate.campaigns(c, tenant=tenant, campaign_id=campaign, channel=channel)
-        return shapes, await operate.messages(c, shapes[0], customer) if len(shapes) == 1 else []
+        shape = one_campaign(shapes, campaign)
+        return await operate.messages(c, shape["tenant"], campaign, customer, shape["channel"])
 
-    shapes, rows = run(settings, look)
-    one_campaign(shapes, campaign)
+    rows = run(settings, look)
     if as_json:
         print_json(rows)
     elif rows:

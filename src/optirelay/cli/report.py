@@ -4,8 +4,9 @@ from typing import Annotated
 
 import typer
 
-from optirelay.cli._shared import FAILED, Config, Tenant, complain, run, say, settings_of
+from optirelay.cli._shared import FAILED, Config, Tenant, complain, one_tenant, run, say, settings_of
 from optirelay.engine import operate
+from optirelay.engine.context import Context
 
 app = typer.Typer(help="Reports to Optimove.", no_args_is_help=True)
 
@@ -23,7 +24,14 @@ def now(
     tenant: Tenant = None,
 ) -> None:
     """Tell Optimove all that it was not told yet; exit 1 where something failed, was left or fell into doubt."""
-    left = run(settings_of(ctx, config), lambda c: operate.report_now(c, tenant, campaign))
+
+    async def tell(c: Context) -> list[str]:
+        if campaign is None:
+            return await operate.report_now(c, tenant)
+        shapes = await operate.campaigns(c, tenant=tenant, campaign_id=campaign)
+        return await operate.report_now(c, one_tenant(shapes, campaign), campaign)
+
+    left = run(settings_of(ctx, config), tell)
     for sentence in left:
         complain(sentence)
     if left:

@@ -1,18 +1,33 @@
 """`optirelay init`, `check` and `providers`: a first settings file, and whether it works."""
 
 import os
+import re
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
-from optirelay.cli._shared import FAILED, AsJson, Config, complain, console, print_json, run, say, settings_of
+from optirelay.cli._shared import (
+    FAILED,
+    WRONG_USE,
+    AsJson,
+    Config,
+    complain,
+    console,
+    print_json,
+    run,
+    say,
+    settings_of,
+)
 from optirelay.engine import operate, runtime
-from optirelay.errors import NeedsOperator
+from optirelay.errors import OptirelayError
 from optirelay.settings import BadSettings, example
 
 PRIVATE = 0o600
+DEFAULT = Path("optirelay.toml")
+TENANT_NAME = r"[a-z0-9_-]{1,40}"
 
 
 def add_to(app: typer.Typer) -> None:
@@ -23,14 +38,18 @@ def add_to(app: typer.Typer) -> None:
 
 
 def init(
-    path: Annotated[Path, typer.Argument(help="Where to write.")] = Path("optirelay.toml"),
+    path: Annotated[Path, typer.Argument(help="Where to write.")] = DEFAULT,
     tenant: Annotated[str, typer.Option("--tenant", help="The tenant's name in the file.")] = "acme",
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
 ) -> None:
-    """Write a commented settings file with fresh secrets."""
+    """Write a commented settings file with a fresh secret; only this account may read it."""
+    if not re.fullmatch(TENANT_NAME, tenant):
+        complain(f"{tenant!r} is no name for a tenant; take 1 to 40 of a-z 0-9 _ -")
+        raise typer.Exit(WRONG_USE)
     flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if force else os.O_EXCL)
     try:
         with os.fdopen(os.open(path, flags, PRIVATE), "w", encoding="utf-8") as file:
+            os.fchmod(file.fileno(), PRIVATE)  # where it replaces a file that others could read
             file.write(example(tenant))
     except FileExistsError:
         complain(f"{path} is there already; name another file, or replace it with --force")
@@ -38,7 +57,12 @@ def init(
     except OSError as error:
         complain(f"{path} cannot be written: {error.strerror}")
         raise typer.Exit(FAILED) from None
-    say(f"{path} is written. Fill in what it says, then: optirelay check --config {path}")
+    option = "" if path == DEFAULT else f" --config {shlex.quote(str(path))}"
+    say(f"{path} is written. Next:")
+    say("1. Fill in api_url and the channel's ids, as Optimove told you, and have the API key where the file says.")
+    say(f"2. optirelay check{option}: tells what is still missing; with --online it tries everything out.")
+    say(f"3. optirelay templates push DIR{option}: stores your templates, and marketers can pick them.")
+    say(f"4. optirelay serve{option}: from now on campaigns are delivered.")
 
 
 def check(
@@ -52,10 +76,10 @@ def check(
     try:
         settings = settings_of(ctx, config)
         if online:
-            faults = run(settings, operate.probe)
+            faults = run(settings, operate.probe_online)
     except BadSettings as bad:
         faults = [{"key": fault.key, "problem": fault.problem, "mend": fault.mend} for fault in bad.faults]
-    except NeedsOperator as error:
+    except OptirelayError as error:
         faults = [{"key": "service.database", "problem": str(error), "mend": "Check [service] database and data_dir"}]
     if as_json:
         print_json(faults)

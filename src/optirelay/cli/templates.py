@@ -13,13 +13,12 @@ from optirelay.cli._shared import (
     complain,
     print_json,
     print_rows,
+    refuse_to_choose,
     run,
     say,
     settings_of,
 )
 from optirelay.engine import operate
-from optirelay.engine.context import Context
-from optirelay.engine.operate import BadTemplates, Pushed
 
 app = typer.Typer(help="Templates that marketers can pick.", no_args_is_help=True)
 COLUMNS = ("tenant", "channel", "template_id", "name", "key", "state")
@@ -35,27 +34,23 @@ def push(
 ) -> None:
     """Store a directory's templates, then have Optimove's list hold them."""
     settings = settings_of(ctx, config)
+    if tenant is None and len(settings.tenants) > 1:
+        refuse_to_choose("there are several tenants", [f"--tenant {name}" for name in settings.tenants])
+    name = tenant or next(iter(settings.tenants))
     files = _read(directory)
-
-    async def push_all(c: Context) -> list[tuple[str, Pushed]]:
-        return [(name, await operate.push_templates(c, name, files)) for name in operate.tenants_of(c, tenant)]
-
     try:
-        results = run(settings, push_all)
-    except BadTemplates as bad:
+        pushed = run(settings, lambda c: operate.push_templates(c, name, files))
+    except operate.BadTemplates as bad:
         complain(str(bad))
         raise typer.Exit(FAILED) from None
-    behind = []
-    for name, pushed in results:
-        say(f"{name}: {pushed.stored} templates stored, {pushed.unchanged} unchanged")
-        for warning in pushed.warnings:
-            complain(f"warning: {warning}")
-        behind += [f"{name}: {sentence}" for sentence in pushed.behind]
-    for sentence in behind:
+    say(f"{pushed.stored} templates stored, {pushed.unchanged} unchanged.")
+    for warning in pushed.warnings:
+        complain(f"warning: {warning}")
+    for sentence in pushed.behind:
         complain(sentence)
-    if behind:
+    if pushed.behind:
         raise typer.Exit(FAILED)
-    say("Optimove's lists hold them all.")
+    say("Optimove's list holds them all.")
 
 
 def _read(directory: Path) -> dict[str, bytes]:
@@ -77,7 +72,7 @@ def _read(directory: Path) -> dict[str, bytes]:
 def list_templates(ctx: typer.Context, config: Config = None, tenant: Tenant = None, as_json: AsJson = False) -> None:
     """Ours and others', as they stand at Optimove."""
     settings = settings_of(ctx, config)
-    rows = run(settings, lambda c: operate.listed_templates(c, tenant))
+    rows = run(settings, lambda c: operate.templates(c, tenant))
     if as_json:
         print_json(rows)
     else:

@@ -44,6 +44,7 @@ class Lane:
         self._sends: set[asyncio.Task[None]] = set()
         self._wires: set[GroupWire] = set()
         self._something = asyncio.Event()
+        self._answered = asyncio.Event()
         self._handled = 0  # messages that the channel handled in the last half second
         self._reached = False  # the provider, since it last was not
 
@@ -131,6 +132,7 @@ class Lane:
             interval_seconds=begun.interval.total_seconds(),
         )
         self._wires.add(wire)
+        self._answered.clear()
         send = asyncio.create_task(self._send(batch, outgoing, wire))
         self._sends.add(send)
         send.add_done_callback(self._sends.discard)
@@ -138,8 +140,8 @@ class Lane:
         wire.close()
         self._hand_back(batch.id, wire.take_not_begun())
         self._handled = wire.handled_in_half_a_second()
-        if wire.saturated and not self._known:
-            await self._sleep(LONGEST_SLEEP_SECONDS)
+        if wire.saturated:  # another group would only be handed back, too
+            await self._wait_for(self._answered, LONGEST_SLEEP_SECONDS)
 
     async def _send(self, batch: TakenBatch, outgoing: list[Outgoing], wire: GroupWire) -> None:
         try:
@@ -170,6 +172,7 @@ class Lane:
         self._known.setdefault(batch, Known()).answers[number] = answer
         self._under_way[batch] -= 1
         self._something.set()
+        self._answered.set()
 
     def _hand_back(self, batch: int, numbers: list[int]) -> None:
         if numbers:
@@ -192,9 +195,13 @@ class Lane:
 
     async def _sleep(self, seconds: float) -> None:
         """Sleep so long, or until there may be something to do."""
+        await self._wait_for(self._something, min(seconds, LONGEST_SLEEP_SECONDS))
+
+    @staticmethod
+    async def _wait_for(event: asyncio.Event, seconds: float) -> None:
         try:
-            async with asyncio.timeout(min(seconds, LONGEST_SLEEP_SECONDS)):
-                await self._something.wait()
+            async with asyncio.timeout(seconds):
+                await event.wait()
         except TimeoutError:
             pass
 

@@ -50,14 +50,13 @@ async def settle(ctx: Context, ledger: Ledger, batch: LockedBatch, answers: Mapp
         over |= {message: Refused(Refusal.TOO_MANY_TRIES, answer.detail) for message, answer in later.items()}
     await ledger.batches.settle(batch, over, now)
     await ledger.batches.keep_attempts(batch, _attempts(answers, now))
-    doubtful = sum(isinstance(answer, Doubtful) for answer in answers.values())
-    if doubtful:
+    if any(isinstance(answer, Doubtful) for answer in answers.values()):
         await ledger.problems.tell(
             ProblemKind.MESSAGE_IN_DOUBT,
-            f"{batch.in_doubt} messages of a batch were written and not answered for; they may have arrived",
+            f"Messages of campaign {batch.campaign_id} were written and not answered for; they may have arrived",
             "See `optirelay doubts list`; they are not sent again by themselves",
             channel=batch.channel,
-            subject=str(batch.id),
+            campaign_id=batch.campaign_id,
         )
 
 

@@ -1,6 +1,6 @@
 """Optimove's lists of listeners and templates, compared with ours and mended."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import structlog
 
@@ -81,3 +81,27 @@ async def look_at_templates(ctx: Context, tenant: TenantId) -> Mapping[ChannelNa
             listed = [templates.Listed(TemplateId(row.template_id), row.template_name) for row in theirs]
             standing[ChannelName(name)] = templates.compare([t for t in stored if t.channel == name], listed)
     return standing
+
+
+def behind(standing: Mapping[ChannelName, list[templates.TemplateState]]) -> list[str]:
+    """A sentence for each template of ours that Optimove's list does not hold as it is."""
+    wrong = (templates.Standing.MISSING, templates.Standing.RENAMED)
+    return [
+        f"template {row.template_id} of channel {channel} is {row.state.value} at Optimove"
+        for channel, rows in standing.items()
+        for row in rows
+        if row.state in wrong
+    ]
+
+
+async def tell_behind(ctx: Context, tenant: TenantId, sentences: Sequence[str]) -> None:
+    """The operator is told what a sync could not mend, until one leaves nothing."""
+    async with ctx.store.tenant(tenant).transaction() as ledger:
+        if not sentences:
+            await ledger.problems.mended(ProblemKind.SYNC_FAILED)
+            return
+        await ledger.problems.tell(
+            ProblemKind.SYNC_FAILED,
+            f"Optimove's lists do not hold all that is ours: {'; '.join(sentences[:10])}",
+            "It is tried again by itself; see `optirelay templates list` and what Optimove says of these templates",
+        )

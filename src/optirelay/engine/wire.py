@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from optirelay.model import Answer, Doubtful, Sid
 from optirelay.stages.sending import HALF_SECOND, MOST_AT_ONCE
 
+SURELY = 0.8  # of what it began in the last
+
 
 class GroupWire:
     """What a channel tells of one group. A message that has not begun half a second after its slot does not begin."""
@@ -90,10 +92,10 @@ class GroupWire:
         return self._never_begun > 0
 
     def handled_in_half_a_second(self) -> int:
-        """How many messages the channel is likely to begin in the next half second."""
+        """How many messages the channel will surely begin in the next half second: what cannot is handed back."""
         begun = self._size - self._never_begun
         seconds = max(self._took_seconds, 0.001)
-        return max(1, min(MOST_AT_ONCE, int(begun * HALF_SECOND.total_seconds() / seconds)))
+        return max(1, min(MOST_AT_ONCE, int(begun * HALF_SECOND.total_seconds() / seconds * SURELY)))
 
     def _settle(self) -> None:
         if not self._settled.is_set():

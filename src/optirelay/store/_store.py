@@ -162,6 +162,7 @@ class Store:
             min_size=2,
             max_size=20,
             timeout=_CONNECT_SECONDS,
+            reconnect_timeout=_CONNECT_SECONDS,  # then whoever comes next tries; without it pauses grow to minutes
             open=False,
             check=AsyncConnectionPool.check_connection,
             kwargs={"connect_timeout": _CONNECT_SECONDS, "options": f"-c timezone=UTC {_options(conninfo)}".strip()},

@@ -49,6 +49,7 @@ class LockedBatch:
 
     id: int
     campaign: int
+    campaign_id: CampaignId
     started: int
     tries: int
     first_tried_at: datetime | None

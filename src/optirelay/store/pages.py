@@ -64,17 +64,7 @@ class Pages:
         `batches` holds each distinct message of the page once; `received` counts its rows. The reading must be locked
         and the page not known. Messages that the ledger has, and customers that an earlier pass had, are left out.
         """
-        known: list[Known] = []
-        if reading.number == 1 and reading.reading == 1:
-            try:
-                async with self._connection.transaction():
-                    held = await self._write(reading, batches, expire_after, now)
-            except errors.UniqueViolation:
-                known = await self._known_rows(reading, batches)
-                held = await self._write(reading, _without(batches, known), expire_after, now)
-        else:
-            known = await self._known_rows(reading, batches)
-            held = await self._write(reading, _without(batches, known), expire_after, now)
+        known, held = await self._write_new(reading, batches, expire_after, now)
         distinct = sum(len(batch.recipients) for batch in batches)
         new = distinct - len(known)
         await self._sql.do(
@@ -90,6 +80,19 @@ class Pages:
             unreadable=sum(r.skip is Skip.UNREADABLE for batch in batches for r in batch.recipients),
         )
         return PageAdded(new, held)
+
+    async def _write_new(
+        self, reading: Reading, batches: Sequence[PlannedBatch], expire_after: timedelta, now: datetime
+    ) -> tuple[list[Known], frozenset[TemplateId]]:
+        """In a first reading all rows should be new: they are written at once, and only looked up where one is not."""
+        if reading.number == 1 and reading.reading == 1:
+            try:
+                async with self._connection.transaction():
+                    return [], await self._write(reading, batches, expire_after, now)
+            except errors.UniqueViolation:
+                pass
+        known = await self._known_rows(reading, batches)
+        return known, await self._write(reading, _without(batches, known), expire_after, now)
 
     async def _known_rows(self, reading: Reading, batches: Sequence[PlannedBatch]) -> list[Known]:
         await self._sql.do("incoming")
@@ -157,45 +160,25 @@ class _Rows:
     ) -> None:
         """Rows of one batch; a recipient that is skipped already comes with its outcome."""
         skipped: dict[str, int] = {}
-        day = reading.planned_on
-        for place, r in enumerate(batch.recipients):
-            id_ = number * MESSAGES_PER_BATCH + place
-            self.messages.append(
-                (
-                    tenant,
-                    day,
-                    id_,
-                    reading.campaign,
-                    number,
-                    reading.pass_,
-                    r.template_id,
-                    r.customer_id,
-                    r.address,
-                    r.send_at,
-                    r.occurrence,
-                )
-            )
-            if r.skip is not None:
-                skipped[r.skip] = skipped.get(r.skip, 0) + 1
-                self.outcomes.append((tenant, day, id_, "skipped", r.skip.value, self._now))
-            elif r.personalization:
-                self.personalization.append((tenant, day, id_, msgspec.json.encode(r.personalization).decode()))
+        for place, recipient in enumerate(batch.recipients):
+            self._add_message(tenant, reading, number, number * MESSAGES_PER_BATCH + place, recipient)
+            if recipient.skip is not None:
+                skipped[recipient.skip] = skipped.get(recipient.skip, 0) + 1
         total = len(batch.recipients)
         done_at = self._now if sum(skipped.values()) == total else None
-        self.batches.append(
-            (
-                tenant,
-                number,
-                reading.campaign,
-                reading.channel,
-                batch.template_id,
-                version,
-                due_at or self._now,
-                total,
-                msgspec.json.encode(skipped).decode(),
-                done_at,
-            )
-        )
+        due = due_at or self._now
+        counts = msgspec.json.encode(skipped).decode()
+        named = (tenant, number, reading.campaign, reading.channel, batch.template_id, version)
+        self.batches.append((*named, due, total, counts, done_at))
+
+    def _add_message(self, tenant: int, reading: Reading, batch: int, id_: int, r: Recipient) -> None:
+        key = (tenant, reading.planned_on, id_)
+        owners = (reading.campaign, batch, reading.pass_, r.template_id)
+        self.messages.append((*key, *owners, r.customer_id, r.address, r.send_at, r.occurrence))
+        if r.skip is not None:
+            self.outcomes.append((*key, "skipped", r.skip.value, self._now))
+        elif r.personalization:
+            self.personalization.append((*key, msgspec.json.encode(r.personalization).decode()))
 
 
 def _first_send_at(batch: PlannedBatch) -> datetime | None:

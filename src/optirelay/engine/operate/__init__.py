@@ -1,17 +1,24 @@
 """What an operator looks at and does; what it answers are the JSON shapes that people script against."""
 
-from optirelay.engine.operate.doing import BadTemplates, Pushed, probe, push_templates, report_now, sync_all_listeners
+from optirelay.engine.operate.doing import (
+    BadTemplates,
+    Pushed,
+    probe_online,
+    push_templates,
+    report_now,
+    sync_listeners,
+)
 from optirelay.engine.operate.looking import (
     audit,
     campaigns,
     channels,
     doubts,
-    listed_listeners,
-    listed_templates,
+    listeners,
     masked,
     messages,
     problems,
     report_doubts,
+    templates,
     tenants_of,
 )
 
@@ -22,15 +29,15 @@ __all__ = [
     "campaigns",
     "channels",
     "doubts",
-    "listed_listeners",
-    "listed_templates",
+    "listeners",
     "masked",
     "messages",
-    "probe",
+    "probe_online",
     "problems",
     "push_templates",
     "report_doubts",
     "report_now",
-    "sync_all_listeners",
+    "sync_listeners",
+    "templates",
     "tenants_of",
 ]

@@ -5,17 +5,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from optirelay import pipeline
+from optirelay.engine import syncing
 from optirelay.engine.context import Context, ask
-from optirelay.engine.operate.looking import Shape, listed_listeners, tenants_of
-from optirelay.engine.syncing import keep_template, sync_templates
-from optirelay.errors import NeedsOperator, OptirelayError
+from optirelay.engine.operate.looking import Shape, as_listed, of_each, tenants_of
+from optirelay.errors import GiveUp, NeedsOperator, OptirelayError, TryLater
 from optirelay.model import CampaignId, ChannelName, TenantId
 from optirelay.optimove import get_channel_templates
+from optirelay.settings import ChannelSettings
 from optirelay.stages import content, metrics, templates
+from optirelay.stages.listeners import ListenerState
 from optirelay.store import StoreUnavailable
+from optirelay.store.campaigns import CampaignCounts
+from optirelay.store.reports import Reported
 
 PATIENCE_SECONDS = 60.0  # of commands that wait until Optimove has answered everything
 PAUSE_SECONDS = 1.0
+NOT_IN_TIME = f"Optimove has not answered everything within {PATIENCE_SECONDS:.0f} seconds; a worker goes on"
+
+
+# --- templates --------------------------------------------------------------------------------------------------------
 
 
 class BadTemplates(NeedsOperator):
@@ -32,18 +40,20 @@ class Pushed:
     behind: Sequence[str]  # what Optimove's list still lacks; empty: it is equal to ours
 
 
-async def push_templates(ctx: Context, tenant: TenantId, files: Mapping[str, bytes]) -> Pushed:
+async def push_templates(ctx: Context, tenant: str, files: Mapping[str, bytes]) -> Pushed:
     """Store a directory's templates (file name: bytes), then have Optimove's list hold them, within 60 s.
 
     All or nothing: BadTemplates with every fault of every file. A worker goes on where the time is over.
     """
-    channels = ctx.settings.tenants[tenant].channels
-    found, warnings = _read(files, ctx, tenant)
+    (name,) = tenants_of(ctx, tenant)
+    channels = ctx.settings.tenants[name].channels
+    found = _read(files, channels)
+    warnings = [warning for template, used in found for warning in _warnings(template, used, channels)]
     stored = 0
-    async with ctx.store.tenant(tenant).transaction() as ledger:
-        for template in found:
+    async with ctx.store.tenant(name).transaction() as ledger:
+        for template, _ in found:
             for channel in template.channels:
-                stored += await keep_template(
+                stored += await syncing.keep_template(
                     ledger,
                     ChannelName(channel),
                     template.template_id,
@@ -52,36 +62,58 @@ async def push_templates(ctx: Context, tenant: TenantId, files: Mapping[str, byt
                     content=template.content,
                 )
         await pipeline.sync.put(ledger)
-    pushed = sum(len(template.channels) for template in found)
-    behind = await _until_equal(ctx, tenant) if any(c.scheduled_id for c in channels.values()) else []
+    pushed = sum(len(template.channels) for template, _ in found)
+    behind = await _until_equal(ctx, name) if any(c.scheduled_id for c in channels.values()) else []
     return Pushed(stored, pushed - stored, warnings, behind)
 
 
-def _read(files: Mapping[str, bytes], ctx: Context, tenant: TenantId) -> tuple[list[templates.TemplateFile], list[str]]:
-    settings = ctx.settings.tenants[tenant].channels
+Used = tuple[templates.TemplateFile, Sequence[str]]
+"""A template and the names that it looks up."""
+
+
+def _read(files: Mapping[str, bytes], channels: Mapping[str, ChannelSettings]) -> list[Used]:
+    """The templates of a directory. BadTemplates with all that is wrong with any of them, Liquid included."""
     faults: list[str] = []
-    warnings: list[str] = []
+    found: list[Used] = []
     try:
-        found = templates.read_directory(files, settings)
+        readable = templates.read_directory(files, channels)
     except templates.BadTemplateFile as bad:
-        raise BadTemplates("\n".join(bad.faults)) from bad
-    for template in found:
-        known = {tag for name in template.channels for tag in settings[name].personalization}
+        faults += bad.faults
+        readable = _readable(files)
+    for template in readable:
         try:
-            used = content.check(template.content)
+            found.append((template, content.check(template.content)))
         except content.BadTemplate as bad:
-            faults += [f"{template.key}.liquid: {fault}" for fault in bad.faults]
-            continue
-        unknown = templates.unknown_names([*used, *template.content.required], known)
-        if unknown:
-            names = ", ".join(unknown)
-            warnings.append(
-                f"{template.key}.liquid: {names}: neither a tag of the channel nor built in; renders as nothing unless "
-                "the channel's personalization asks for it"
-            )
+            faults += [f"{template.key}{templates.ENDING}: {fault}" for fault in bad.faults]
     if faults:
         raise BadTemplates("\n".join(faults))
-    return found, warnings
+    return found
+
+
+def _readable(files: Mapping[str, bytes]) -> list[templates.TemplateFile]:
+    """Those that can be read by themselves, so that faults in their Liquid are told along with the others."""
+    readable = []
+    for file_name in sorted(name for name in files if name.endswith(templates.ENDING)):
+        text_name = file_name.removesuffix(templates.ENDING) + templates.TEXT_ENDING
+        try:
+            readable.append(templates.read_template_file(file_name, files[file_name], files.get(text_name)))
+        except templates.BadTemplateFile:
+            continue
+    return readable
+
+
+def _warnings(
+    template: templates.TemplateFile, used: Sequence[str], channels: Mapping[str, ChannelSettings]
+) -> list[str]:
+    """Names that a channel has no value for. The address is none of them unless its personalization asks for it."""
+    looked_up = [*used, *template.content.required]
+    unknown = {name: templates.unknown_names(looked_up, channels[name].personalization) for name in template.channels}
+    return [
+        f"{template.key}{templates.ENDING}: {', '.join(names)}: neither built in nor in the personalization of channel "
+        f"{name}; renders as nothing there, unless that asks for it"
+        for name, names in unknown.items()
+        if names
+    ]
 
 
 async def _until_equal(ctx: Context, tenant: TenantId) -> list[str]:
@@ -95,33 +127,35 @@ async def _until_equal(ctx: Context, tenant: TenantId) -> list[str]:
                     await asyncio.sleep(PAUSE_SECONDS)
     except TimeoutError:
         pass
-    except NeedsOperator as error:
+    except (NeedsOperator, GiveUp) as error:  # the same again would be refused again
         behind = [str(error)]
     return behind
 
 
 async def _sync_once(ctx: Context, tenant: TenantId) -> list[str]:
     try:
-        standing = await sync_templates(ctx, tenant)
-    except StoreUnavailable:
-        raise
-    except NeedsOperator:
+        standing = await syncing.sync_templates(ctx, tenant)
+    except (StoreUnavailable, NeedsOperator, GiveUp):
         raise
     except OptirelayError as error:
         return [str(error)]
-    wrong = (templates.Standing.MISSING, templates.Standing.RENAMED)
-    return [
-        f"template {row.template_id} of channel {channel} is {row.state.value} at Optimove"
-        for channel, rows in standing.items()
-        for row in rows
-        if row.state in wrong
-    ]
+    return syncing.behind(standing)
 
 
-async def sync_all_listeners(ctx: Context, tenant: str | None = None) -> list[Shape]:
-    """Register what is missing or leads elsewhere; how all stand afterwards. At most 60 s, then TimeoutError."""
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        return await listed_listeners(ctx, tenant, mend=True)
+# --- listeners --------------------------------------------------------------------------------------------------------
+
+
+async def sync_listeners(ctx: Context, tenant: str | None = None) -> list[Shape]:
+    """Register what is missing or leads elsewhere; how all stand afterwards. TryLater where it takes over 60 s."""
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            standing = await of_each(ctx, tenant, syncing.sync_listeners)
+    except TimeoutError:
+        raise TryLater(NOT_IN_TIME) from None
+    return [listener for name, rows in standing for listener in as_listed(name, rows)]
+
+
+# --- reports ----------------------------------------------------------------------------------------------------------
 
 
 async def report_now(ctx: Context, tenant: str | None = None, campaign_id: str | None = None) -> list[str]:
@@ -133,75 +167,95 @@ async def report_now(ctx: Context, tenant: str | None = None, campaign_id: str |
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
             for name in tenants_of(ctx, tenant):
-                left += await _report_tenant(ctx, name, campaign_id)
+                async with ctx.store.tenant(name).transaction() as ledger:
+                    known = await ledger.campaigns.counts(None if campaign_id is None else CampaignId(campaign_id))
+                for campaign in known:
+                    left += [
+                        f"campaign {campaign.campaign_id} of {name}, channel {campaign.channel}: {sentence}"
+                        for sentence in await _report(ctx, name, campaign)
+                    ]
     except TimeoutError:
-        left.append("Optimove has not answered everything within 60 seconds; a worker goes on")
+        left.append(NOT_IN_TIME)
     return left
 
 
-async def _report_tenant(ctx: Context, tenant: TenantId, campaign_id: str | None) -> list[str]:
-    async with ctx.store.tenant(tenant).transaction() as ledger:
-        known = await ledger.campaigns.counts(None if campaign_id is None else CampaignId(campaign_id))
+async def _report(ctx: Context, tenant: TenantId, campaign: CampaignCounts) -> list[str]:
+    """Tell what is left of one campaign; what did not go well."""
+    before, untold = await _reported(ctx, tenant, campaign.id)
+    channel = ctx.channels.get((tenant, campaign.channel))
+    if not (untold or before.open) or (channel is not None and not channel.reported):
+        return []
+    if channel is None or ctx.channel_settings(tenant, campaign.channel).scheduled_id is None:
+        return ["its channel, or the channel's scheduled_id, is no longer in the settings"]
     left = []
-    for counts in known:
-        channel = ctx.channels.get((tenant, counts.channel))
-        if channel is None or not channel.reported:
-            continue
-        before = await _open_and_bad(ctx, tenant, counts.id)
-        try:
-            await pipeline.report.run(ctx, tenant, campaign=counts.id)
-            await _until_answered(ctx, tenant, counts.id)
-        except OptirelayError as error:
-            left.append(f"campaign {counts.campaign_id} of {tenant}: {error}")
-        else:
-            _, in_doubt, refused = await _open_and_bad(ctx, tenant, counts.id)
-            if in_doubt > before[1]:
-                left.append(f"campaign {counts.campaign_id} of {tenant}: {in_doubt - before[1]} calls fell into doubt")
-            if refused > before[2]:
-                left.append(f"campaign {counts.campaign_id} of {tenant}: {refused - before[2]} calls were refused")
+    try:
+        await pipeline.report.run(ctx, tenant, campaign=campaign.id)
+        while (await _reported(ctx, tenant, campaign.id))[0].open:  # a worker may be sending some of the calls
+            await asyncio.sleep(PAUSE_SECONDS / 4)
+    except StoreUnavailable:
+        raise
+    except OptirelayError as error:
+        left.append(str(error))
+    after, _ = await _reported(ctx, tenant, campaign.id)
+    if (doubts := after.in_doubt_batches - before.in_doubt_batches) > 0:
+        left.append(f"{doubts} calls were sent and not answered for, see `optirelay doubts list --reports`")
+    if (refused := after.refused - before.refused) > 0:
+        left.append(f"Optimove refused {refused} calls, see `optirelay problems list`")
     return left
 
 
-async def _until_answered(ctx: Context, tenant: TenantId, campaign: int) -> None:
-    """A worker may be sending some of the calls; wait for it."""
-    while (await _open_and_bad(ctx, tenant, campaign))[0]:
-        await asyncio.sleep(PAUSE_SECONDS / 4)
-
-
-async def _open_and_bad(ctx: Context, tenant: TenantId, campaign: int) -> tuple[int, int, int]:
+async def _reported(ctx: Context, tenant: TenantId, campaign: int) -> tuple[Reported, bool]:
+    """What was told, and whether something is left to tell."""
     async with ctx.store.tenant(tenant).transaction() as ledger:
-        reported = await ledger.reports.reported(campaign, metrics.INTERACTIONS)
-    return reported.open, reported.in_doubt_batches, reported.refused
+        return await ledger.reports.reported(campaign, metrics.INTERACTIONS), await ledger.reports.untold(campaign)
 
 
-async def probe(ctx: Context) -> list[Shape]:
-    """Try keys, listeners and providers out; what is wrong, as `check` tells it."""
+# --- settings, tried out ----------------------------------------------------------------------------------------------
+
+
+async def probe_online(ctx: Context) -> list[Shape]:
+    """Try keys, listeners and providers out; what is wrong, as `check` tells it. StoreUnavailable: the database is."""
     faults: list[Shape] = []
     for name in ctx.optimove:
-        tenant = ctx.settings.tenants[name]
-        try:
-            rows = await listed_listeners(ctx, name)
-            for channel in tenant.channels.values():
-                if channel.scheduled_id is not None:
-                    await ask(ctx, name, get_channel_templates(channel.scheduled_id))
-        except OptirelayError as error:
-            faults.append(_fault(f"tenants.{name}.api_key", str(error), "Check api_url, api_key and what it may do"))
-        else:
-            faults += [
-                _fault(
-                    "service.public_url",
-                    f"the listener of tenant {name} for events of type {row['event_type']} is {row['state']}",
-                    "Run `optirelay listeners sync`, or start `optirelay serve`",
-                )
-                for row in rows
-                if row["state"] in ("missing", "moved")
-            ]
-        for channel in tenant.channels.values():
+        faults += await _probe_optimove(ctx, name)
+        for channel in ctx.settings.tenants[name].channels.values():
+            key = f"tenants.{name}.channels.{channel.name}"
             try:
                 await ctx.channels[name, ChannelName(channel.name)].probe()
             except OptirelayError as error:
-                key = f"tenants.{name}.channels.{channel.name}"
-                faults.append(_fault(key, str(error), "Check the channel's settings and its provider"))
+                table = f"{key}.{channel.provider}" if channel.smtp is not None else f"{key}.provider"
+                faults.append(_fault(table, str(error), "Check the channel's settings and its provider"))
+    return faults
+
+
+async def _probe_optimove(ctx: Context, tenant: TenantId) -> list[Shape]:
+    key = f"tenants.{tenant}"
+    try:
+        rows = await syncing.look_at_listeners(ctx, tenant)
+    except StoreUnavailable:
+        raise
+    except NeedsOperator as error:
+        return [_fault(f"{key}.api_key", str(error), "Check the key and what it may do")]
+    except OptirelayError as error:
+        return [_fault(f"{key}.api_url", str(error), "Check the address and Optimove's state")]
+    faults = [
+        _fault(
+            "service.public_url",
+            f"Optimove's listener of tenant {tenant} for events of type {int(row.event_type)} is {row.state.value}",
+            "Run `optirelay listeners sync`, or start `optirelay serve`",
+        )
+        for row in rows
+        if row.state in (ListenerState.MISSING, ListenerState.MOVED)
+    ]
+    for channel in ctx.settings.tenants[tenant].channels.values():
+        if channel.scheduled_id is not None:
+            try:
+                await ask(ctx, tenant, get_channel_templates(channel.scheduled_id))
+            except StoreUnavailable:
+                raise
+            except OptirelayError as error:
+                setting = f"{key}.channels.{channel.name}.scheduled_id"
+                faults.append(_fault(setting, str(error), "Check the number, and what the key may do"))
     return faults
 
 

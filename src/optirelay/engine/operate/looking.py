@@ -1,25 +1,31 @@
 """What an operator looks at, in the JSON shapes that people script against."""
 
+import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from optirelay.clock import utc_now
 from optirelay.engine.context import Context
-from optirelay.engine.syncing import look_at_listeners, look_at_templates, sync_listeners
-from optirelay.errors import NeedsOperator
+from optirelay.engine.syncing import look_at_listeners, look_at_templates
+from optirelay.errors import NeedsOperator, OptirelayError
 from optirelay.model import CampaignId, CampaignState, ChannelName, CustomerId, TenantId
 from optirelay.settings import Rate
-from optirelay.stages import listeners, metrics
+from optirelay.stages import metrics
+from optirelay.stages.listeners import ListenerRow, without_secret
+from optirelay.store import StoreUnavailable
 from optirelay.store.campaigns import CampaignCounts
+from optirelay.store.looks import AttemptRow, MessageRow
 from optirelay.store.reports import Reported
 from optirelay.store.sids import sid_of
 
 EVENTS = ("delivered", "opened", "clicked", "bounced", "complained", "unsubscribed")
 _PER = {1.0: "s", 60.0: "min"}
 OVER = (CampaignState.COMPLETE, CampaignState.CANCELLED)
+_ADDRESS = re.compile(r"[^\s<>@]+@[^\s<>@]+")
 Shape = dict[str, Any]
+T = TypeVar("T")
 
 
 def iso(moment: datetime | None) -> str | None:
@@ -107,14 +113,17 @@ def _summed(by_batch: Sequence[Mapping[str, int]]) -> dict[str, int]:
     return dict(sorted(total.items()))
 
 
-async def audit(ctx: Context, shape: Shape) -> list[str]:
-    """Count a campaign's rows again; a sentence for each number that differs from its counters or pages."""
-    tenant = TenantId(shape["tenant"])
-    async with ctx.store.tenant(tenant).snapshot() as ledger:
-        (counts,) = await ledger.campaigns.counts(CampaignId(shape["campaign_id"]), ChannelName(shape["channel"]))
+async def audit(ctx: Context, tenant: str, campaign: Shape) -> list[str]:
+    """Count a campaign's rows again; a sentence for each number that differs from its counters or pages.
+
+    `campaign` is one entry of `campaigns`; its counters and pages are read anew, at the same moment as its rows.
+    """
+    (name,) = tenants_of(ctx, tenant)
+    async with ctx.store.tenant(name).snapshot() as ledger:
+        (counts,) = await ledger.campaigns.counts(CampaignId(campaign["campaign_id"]), ChannelName(campaign["channel"]))
         rows = await ledger.campaigns.row_counts(counts.id, counts.planned_on)
         bad_batches = await ledger.campaigns.batch_faults(counts.id)
-        said = _campaign(tenant, counts, await ledger.reports.reported(counts.id, metrics.INTERACTIONS))
+        said = _campaign(name, counts, await ledger.reports.reported(counts.id, metrics.INTERACTIONS))
     counted: Counter[str] = Counter()
     reasons: dict[str, Counter[str]] = {"skipped": Counter(), "refused": Counter()}
     for row in rows:
@@ -126,43 +135,41 @@ async def audit(ctx: Context, shape: Shape) -> list[str]:
     by_rows["handed_over"] = sum(counted.values())
     faults = [f"batch {number}: its counters differ from its rows" for number in bad_batches]
     return faults + [
-        f"{name}: {number} by rows, {said[name]} by counters and pages"
-        for name, number in by_rows.items()
-        if number != said[name]
+        f"{what}: {number} by rows, {said[what]} by counters and pages"
+        for what, number in by_rows.items()
+        if number != said[what]
     ]
 
 
-async def messages(ctx: Context, shape: Shape, customer_id: str) -> list[Shape]:
-    """Every message of one campaign to one customer."""
-    tenant = TenantId(shape["tenant"])
-    found = []
-    async with ctx.store.tenant(tenant).transaction() as ledger:
-        rows = await ledger.looks.messages(
-            CampaignId(shape["campaign_id"]), CustomerId(customer_id), ChannelName(shape["channel"])
-        )
-        for row in rows:
-            attempts = [
-                {"at": iso(attempt.at), "outcome": attempt.outcome, "detail": attempt.detail}
-                for attempt in await ledger.looks.attempts(row.planned_on, row.id)
-            ]
-            if row.state == "accepted":
-                attempts.append({"at": iso(row.at), "outcome": "accepted", "detail": row.provider_id or ""})
-            found.append(
-                {
-                    "sid": sid_of(ctx.store.number_of(tenant), row.planned_on, row.id),
-                    "tenant": tenant,
-                    "channel": row.channel,
-                    "campaign_id": row.campaign_id,
-                    "customer_id": row.customer_id,
-                    "template_id": row.template_id,
-                    "send_at": iso(row.send_at),
-                    "state": row.state,
-                    "reason": row.reason,
-                    "attempts": attempts,
-                    "events": [],
-                }
-            )
-    return found
+async def messages(
+    ctx: Context, tenant: str, campaign_id: str, customer_id: str, channel: str | None = None
+) -> list[Shape]:
+    """Every message of one campaign to one customer, on that channel or on all."""
+    (name,) = tenants_of(ctx, tenant)
+    wanted = None if channel is None else ChannelName(channel)
+    async with ctx.store.tenant(name).transaction() as ledger:
+        rows = await ledger.looks.messages(CampaignId(campaign_id), CustomerId(customer_id), wanted)
+        attempts = {row.id: await ledger.looks.attempts(row.planned_on, row.id) for row in rows}
+    return [_message(ctx, name, row, attempts[row.id]) for row in rows]
+
+
+def _message(ctx: Context, tenant: TenantId, row: MessageRow, attempts: Sequence[AttemptRow]) -> Shape:
+    tries = [{"at": iso(a.at), "outcome": a.outcome, "detail": without_addresses(a.detail)} for a in attempts]
+    if row.state == "accepted":  # the ledger keeps it as the outcome alone
+        tries.append({"at": iso(row.at), "outcome": "accepted", "detail": without_addresses(row.provider_id or "")})
+    return {
+        "sid": sid_of(ctx.store.number_of(tenant), row.planned_on, row.id),
+        "tenant": tenant,
+        "channel": row.channel,
+        "campaign_id": row.campaign_id,
+        "customer_id": row.customer_id,
+        "template_id": row.template_id,
+        "send_at": iso(row.send_at),
+        "state": row.state,
+        "reason": row.reason,
+        "attempts": tries,
+        "events": [],
+    }
 
 
 # --- what waits for the operator --------------------------------------------------------------------------------------
@@ -216,6 +223,11 @@ def masked(address: str) -> str:
     return f"{name[:1]}…{at}{domain}" if at else f"{address[:1]}…"
 
 
+def without_addresses(text: str) -> str:
+    """A provider's words with every e-mail address in them masked."""
+    return _ADDRESS.sub(lambda found: masked(found[0]), text)
+
+
 def _contract(ctx: Context, tenant: TenantId, channel: ChannelName) -> str | None:
     """What a repeat does there; None where the settings no longer have the channel."""
     known = ctx.channels.get((tenant, channel))
@@ -259,7 +271,7 @@ async def channels(ctx: Context, tenant: str | None = None) -> list[Shape]:
                         "scheduled_id": channel.scheduled_id,
                         "triggered_id": channel.triggered_id,
                         "rate": None if channel.rate is None else _rate(channel.rate),
-                        "state": "open" if waits_until is None else "waiting",
+                        "state": "ok" if waits_until is None else "waiting",
                         "waits_until": iso(waits_until),
                     }
                 )
@@ -272,27 +284,47 @@ def _rate(rate: Rate) -> str:
     return f"{rate.count}/{_PER.get(seconds, f'{seconds:g}s')}"
 
 
-async def listed_listeners(ctx: Context, tenant: str | None = None, *, mend: bool = False) -> list[Shape]:
-    """How listeners stand at Optimove, after registering what is missing where `mend`. Secrets are left out."""
-    shapes = []
+async def of_each(
+    ctx: Context, tenant: str | None, ask: Callable[[Context, TenantId], Awaitable[T]]
+) -> list[tuple[TenantId, T]]:
+    """Ask the Optimove of each tenant. NeedsOperator names those that failed, once all were asked."""
+    answers, faults = [], []
     for name in tenants_of(ctx, tenant):
-        rows = await (sync_listeners if mend else look_at_listeners)(ctx, name)
-        shapes += [
-            {
-                "tenant": name,
-                "channel": row.channel,
-                "event_type": int(row.event_type),
-                "channel_id": row.channel_id,
-                "url": listeners.without_secret(row.url),
-                "state": row.state.value,
-            }
-            for row in rows
-        ]
-    return shapes
+        try:
+            answers.append((name, await ask(ctx, name)))
+        except StoreUnavailable:
+            raise
+        except OptirelayError as error:
+            faults.append(f"tenant {name}: {error}")
+    if faults:
+        raise NeedsOperator("\n".join(faults))
+    return answers
 
 
-async def listed_templates(ctx: Context, tenant: str | None = None) -> list[Shape]:
-    """How templates stand at Optimove, ours and others."""
+async def listeners(ctx: Context, tenant: str | None = None) -> list[Shape]:
+    """How listeners stand at Optimove, ours and others', their secrets masked."""
+    return [
+        listener for name, rows in await of_each(ctx, tenant, look_at_listeners) for listener in as_listed(name, rows)
+    ]
+
+
+def as_listed(tenant: TenantId, rows: Sequence[ListenerRow]) -> list[Shape]:
+    """A tenant's listeners, their secrets masked."""
+    return [
+        {
+            "tenant": tenant,
+            "channel": row.channel,
+            "event_type": int(row.event_type),
+            "channel_id": row.channel_id,
+            "url": without_secret(row.url),
+            "state": row.state.value,
+        }
+        for row in rows
+    ]
+
+
+async def templates(ctx: Context, tenant: str | None = None) -> list[Shape]:
+    """How templates stand at Optimove, ours and others'."""
     return [
         {
             "tenant": name,
@@ -302,7 +334,7 @@ async def listed_templates(ctx: Context, tenant: str | None = None) -> list[Shap
             "key": row.key,
             "state": row.state.value,
         }
-        for name in tenants_of(ctx, tenant)
-        for channel, rows in (await look_at_templates(ctx, name)).items()
+        for name, standing in await of_each(ctx, tenant, look_at_templates)
+        for channel, rows in standing.items()
         for row in rows
     ]

@@ -17,7 +17,7 @@ returning b.id, b.campaign, c.campaign_id, c.planned_on, b.template_id, b.templa
 
 -- name: lock_batch
 -- The batch with its counters, locked; `mine` where the fence is still the caller's and the campaign may be sent.
-select b.id, b.campaign, b.started, b.tries, b.first_tried_at, b.template_id, b.template_version, b.channel, c.planned_on,
+select b.id, b.campaign, c.campaign_id, b.started, b.tries, b.first_tried_at, b.template_id, b.template_version, b.channel, c.planned_on,
        b.total, b.begun, b.accepted, b.in_doubt, b.skipped, b.refused, b.fence, b.done_at is not null as done,
        c.state as campaign_state, coalesce(h.waits_until > clock_timestamp(), false) as waiting
 from batch b

@@ -12,9 +12,6 @@ select t.version, v.content from template t
 join template_version v on v.tenant = t.tenant and v.channel = t.channel and v.template_id = t.template_id and v.version = t.version
 where t.tenant = %(tenant)s and t.channel = %(channel)s and t.template_id = %(template_id)s;
 
--- name: key_owner
-select template_id from template where tenant = %(tenant)s and channel = %(channel)s and key = %(key)s;
-
 -- name: drop_key
 delete from template where tenant = %(tenant)s and channel = %(channel)s and key = %(key)s and template_id <> %(template_id)s;
 
