@@ -81,7 +81,7 @@ async def _accept_some(ctx: Context, limit: int, *, set_aside: bool = False) -> 
                     ProblemKind.BATCH_SET_ASIDE,
                     f"Notification {notification.id} could not be processed and was set aside",
                     "See the log for why; the notification is kept",
-                    subject=str(notification.id),
+                    subject=f"notification {notification.id}",
                 )
                 return len(taken)
         await everyone.settle_notifications(taken, "done")
@@ -348,6 +348,7 @@ async def _write_known(ctx: Context, ledger: Ledger, channel: ChannelName, known
 async def _write_batch(ctx: Context, ledger: Ledger, batch: LockedBatch) -> None:
     await ledger.batches.write(batch)
     if batch.done:
+        await ledger.problems.mended(ProblemKind.BATCH_SET_ASIDE, subject=f"batch {batch.id}")
         await _close_if_done(ctx, ledger, batch.channel, batch.campaign)
 
 

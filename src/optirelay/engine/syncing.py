@@ -41,6 +41,9 @@ async def sync_listeners(ctx: Context, tenant: TenantId) -> list[listeners.Liste
         for row in wanting:
             log.info("listener_registered", tenant=tenant, event_type=int(row.event_type), channel_id=row.channel_id)
             await ask(ctx, tenant, register_event_listener(row.event_type, row.url, row.channel_id))
+        async with ctx.store.tenant(tenant).transaction() as ledger:
+            for row in rows:
+                await ledger.problems.mended(ProblemKind.UNKNOWN_CHANNEL_ID, subject=str(row.channel_id))
         return await look_at_listeners(ctx, tenant) if wanting else rows
 
 

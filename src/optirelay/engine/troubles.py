@@ -38,7 +38,7 @@ async def tell_set_aside(ctx: Context, tenant: TenantId, channel: ChannelName, b
             "See the log for why; it is tried again every 10 minutes",
             channel=channel,
             campaign_id=batch.campaign_id,
-            subject=str(batch.id),
+            subject=f"batch {batch.id}",
         )
 
 
