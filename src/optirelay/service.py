@@ -29,14 +29,21 @@ def serve(settings: Settings, *, with_parent: bool = False) -> None:
 
     `with_parent`: also when whoever holds our standard input ends.
     """
+    signal.signal(signal.SIGTERM, _end)
     with _listen(settings) as listening, runtime.database(settings) as conninfo:
         _run(lambda stop: _serve(settings, conninfo, listening, stop), with_parent=with_parent)
 
 
 def work(settings: Settings, *, with_parent: bool = False) -> None:
     """One worker, until SIGTERM or Ctrl-C; `with_parent`: also when whoever holds our standard input ends."""
+    signal.signal(signal.SIGTERM, _end)
     with runtime.database(settings) as conninfo:
         _run(lambda stop: runtime.work(settings, conninfo, stop), with_parent=with_parent)
+
+
+def _end(number: int, frame: object) -> None:
+    """SIGTERM while the database is still being started: what was started is stopped on the way out."""
+    raise SystemExit(0)
 
 
 async def _parent_gone(stop: asyncio.Event) -> None:

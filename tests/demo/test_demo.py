@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -57,6 +58,23 @@ def test_ctrl_c_leaves_nothing_behind(after: str, temp_dir: Path) -> None:
     assert "Traceback" not in rest
     assert not psutil.wait_procs(family, timeout=10)[1]
     assert list(temp_dir.iterdir()) == []
+
+
+def test_ctrl_c_leaves_the_mails_of_the_run_before_and_none_of_its_own(temp_dir: Path) -> None:
+    """Two at once do not meet, either: each has its mails to itself until it is done."""
+    before = temp_dir / f"optirelay-demo-mails-{os.geteuid()}"
+    before.mkdir(mode=0o700)
+    (before / "00001.eml").write_bytes(b"Subject: the run before\r\n\r\n")
+    demo = subprocess.Popen([*DEMO, "--serve", "--recipients", "100"], stdout=subprocess.PIPE, text=True)
+    assert demo.stdout is not None
+    mails = next(Path(line.split(": ")[1].strip()) for line in demo.stdout if line.startswith("Mails: "))
+    receipts = (mails / "receipts.txt").read_text().splitlines()
+    assert len(receipts) == len(list(mails.glob("*.eml"))) > 50
+    demo.send_signal(signal.SIGINT)
+    demo.stdout.read()
+    demo.stdout.close()
+    assert demo.wait(60) == 130
+    assert [entry.name for entry in temp_dir.rglob("*")] == [before.name, "00001.eml"]
 
 
 def test_a_demo_that_is_killed_leaves_no_service_running(temp_dir: Path) -> None:

@@ -28,6 +28,7 @@ from optirelay.errors import OptirelayError
 from optirelay.model import TenantId
 from optirelay.settings import Settings, load
 from optirelay.simulator import Simulator
+from optirelay.store.embedded import reachable
 
 TENANT = TenantId("acme")
 CAMPAIGN = 90211
@@ -72,7 +73,8 @@ def run(*, recipients: int = 5000, serve: bool = False, as_json: bool = False) -
     """Run the demo; the exit status: 0 where all is balanced, nothing is in doubt and everything is reported.
 
     Ctrl-C and SIGTERM at any point end it with 130 and 143, and leave no process and no file behind. After a run to its
-    end the mails are kept, in a folder of this account's own that the next run replaces.
+    end the mails are kept, in a folder of this account's own, until the next run comes to its end; until then they are
+    in the run's own folder, so that two demos at once do not meet.
     """
     service.configure_logs(level=50)
     with Show(as_json=as_json) as show:
@@ -100,13 +102,21 @@ class _Demo:
         """Everything started, one campaign, everything stopped."""
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, self._stopped.append, int(number))
-        mails = _fresh_mail_folder()
-        try:
-            with _folder() as folder:
-                return await self._campaign(folder, mails)
-        except BaseException:
-            shutil.rmtree(mails, ignore_errors=True)
-            raise
+        with _folder() as folder:
+            mails = folder / "mails"
+            mails.mkdir(mode=0o700)
+            status = await self._campaign(folder, mails)
+            if self._stopped:  # while all was being stopped
+                raise Stopped(self._stopped[0])
+            kept = _keep(mails)
+        if not self._as_json:
+            self._show.mail(kept)
+            self._show.say(
+                f"\nAll mails: {kept}"
+                "\nLook around while it runs: optirelay demo --serve"
+                "\nYour own settings: optirelay init, then docs/quickstart.md"
+            )
+        return status
 
     async def _campaign(self, folder: Path, mails: Path) -> int:
         sink = Sink(mails)
@@ -124,9 +134,12 @@ class _Demo:
             seconds = time.monotonic() - started_at
             self._tell(shape, sink, seconds, faults)
             if self._serve:
-                self._show.say(f"\nEverything keeps running. Optimove, as a marketer sees it: {optimove.base_url}")
-                self._show.say(f"Try: optirelay campaigns show {CAMPAIGN} --config {folder / 'optirelay.toml'}")
-                self._show.say("Ctrl-C stops it and removes all but the mails.")
+                self._show.say(
+                    f"\nEverything keeps running. Optimove, as a marketer sees it: {optimove.base_url}"
+                    f"\nMails: {mails}"
+                    f"\nTry: optirelay campaigns show {CAMPAIGN} --config {folder / 'optirelay.toml'}"
+                    "\nCtrl-C stops it and removes all of it."
+                )
                 await self._until(_never, float("inf"), "")
             return 1 if faults else 0
 
@@ -196,7 +209,9 @@ class _Demo:
             if shapes:
                 (shape,) = shapes
                 self._show.move(time.monotonic() - started_at, self._recipients, shape)
-                if shape["balanced"] and shape["reported"]["accepted"] == shape["accepted"]:
+                reported = shape["reported"]
+                # A report in doubt is never repeated by itself: there is nothing to wait for.
+                if shape["balanced"] and (reported["accepted"] == shape["accepted"] or reported["in_doubt_batches"]):
                     return shape
         if not shape:
             raise Failed("Optimove's notification did not start a campaign")
@@ -213,6 +228,8 @@ class _Demo:
             "Optimove was told of another number of customers": (len(told), accepted),
             "Optimove was told twice of some": (len(set(told)), len(told)),
         }
+        reported = shape["reported"]["accepted"]
+        pairs["not all that was accepted is reported"] = (reported, accepted)
         faults = [f"{what}: {left} and {right}" for what, (left, right) in pairs.items() if left != right]
         if not shape["balanced"]:
             faults.insert(0, "the campaign is not balanced")
@@ -225,20 +242,21 @@ class _Demo:
             print(json.dumps(shape, indent=2))
         else:
             self._show.table(shape, sink.received, seconds)
-            self._show.mail(sink.folder)
-            self._show.say(
-                f"\nAll mails: {sink.folder}"
-                "\nLook around while it runs: optirelay demo --serve"
-                "\nYour own settings: optirelay init, then docs/quickstart.md"
-            )
+            if self._serve:
+                self._show.mail(sink.folder)
         for fault in faults:
             self._show.say(f"WRONG: {fault}")
 
 
 @contextmanager
 def _folder() -> Iterator[Path]:
-    """A fresh folder for settings and data; gone at the end. As root, PostgreSQL's account must be able to pass it."""
-    made = Path(tempfile.mkdtemp(prefix="optirelay-demo-"))
+    """A fresh folder for settings, data and mails; gone at the end. As root, PostgreSQL's account must be able to pass.
+
+    Where it cannot pass the usual temporary folder, as one below a closed home, another is taken.
+    """
+    usual = Path(tempfile.gettempdir())
+    place = next((place for place in (usual, Path("/tmp"), Path("/var/tmp")) if reachable(place)), usual)  # noqa: S108
+    made = Path(tempfile.mkdtemp(prefix="optirelay-demo-", dir=place))
     try:
         made.chmod(0o711)
         yield made
@@ -246,18 +264,20 @@ def _folder() -> Iterator[Path]:
         shutil.rmtree(made, ignore_errors=True)
 
 
-def _fresh_mail_folder() -> Path:
-    """Where this account's last demo keeps its mails; emptied. Another one where somebody else has the name."""
-    folder = Path(tempfile.gettempdir()) / f"optirelay-demo-mails-{os.geteuid()}"
+def _keep(mails: Path) -> Path:
+    """Put a run's mails where this account's last demo has them; elsewhere where somebody else has the name."""
+    home = mails.parent.parent
+    kept = home / f"optirelay-demo-mails-{os.geteuid()}"
     try:
-        folder.mkdir(mode=0o700)
-    except FileExistsError:
-        there = folder.lstat()
-        if not stat.S_ISDIR(there.st_mode) or there.st_uid != os.geteuid():
-            return Path(tempfile.mkdtemp(prefix="optirelay-demo-mails-"))
-        shutil.rmtree(folder)
-        folder.mkdir(mode=0o700)
-    return folder
+        there = kept.lstat()
+        if stat.S_ISDIR(there.st_mode) and there.st_uid == os.geteuid():
+            shutil.rmtree(kept, ignore_errors=True)
+    except FileNotFoundError:
+        pass
+    try:
+        return mails.rename(kept)
+    except OSError:  # somebody else's, or another demo came first
+        return mails.rename(tempfile.mkdtemp(prefix="optirelay-demo-mails-", dir=home))
 
 
 def _write_settings(config: Path, *, optimove: str, smtp: int) -> Settings:
@@ -278,7 +298,7 @@ def _templates() -> dict[str, bytes]:
 
 
 async def _ready(settings: Settings) -> bool:
-    async with httpx2.AsyncClient(timeout=10) as client:
+    async with httpx2.AsyncClient(timeout=0.5) as client:  # it listens before it answers
         try:
             return (await client.get(f"http://{settings.service.listen}/readyz")).status_code == 200
         except httpx2.TransportError:

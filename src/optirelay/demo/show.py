@@ -27,24 +27,25 @@ class Show:
             console=self.console,
             disable=not self.console.is_terminal,
         )
-        self._bars = {name: self._progress.add_task(name, total=None) for name in BARS}
+        self._bars = {name: self._progress.add_task(name, total=None, start=False) for name in BARS}
         self._told_at = 0.0
+        self._drawing = False
 
     def __enter__(self) -> Self:
-        self._progress.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._progress.stop()
+        self._end_bars()
 
     def say(self, text: str) -> None:
-        """A line for the person who watches."""
-        self.console.print(text)
+        """A line for the person who watches. Never broken: paths and commands in it are copied."""
+        self.console.print(text, soft_wrap=True)
 
     def move(self, seconds: float, recipients: int, shape: Mapping[str, Any]) -> None:
         """Where the campaign stands."""
+        self._start_bars()
         done = shape["accepted"] + shape["in_doubt"] + _total(shape["skipped"]) + _total(shape["refused"])
         told = shape["reported"]["accepted"]
         self._progress.update(self._bars["gather"], completed=shape["handed_over"], total=recipients)
@@ -56,6 +57,7 @@ class Show:
 
     def table(self, shape: Mapping[str, Any], received: int, seconds: float) -> None:
         """The balance."""
+        self._end_bars()
         table = Table(title=f"Campaign {shape['campaign_id']}", box=None, show_header=False, title_justify="left")
         table.add_column(justify="left")
         table.add_column(justify="right")
@@ -80,11 +82,24 @@ class Show:
             return
         mail = message_from_bytes(first.read_bytes(), policy=policy.default)
         text = mail.get_body(("plain",))
-        self.console.print(f"\nOne of the mails ({first}):\n")
+        self.say(f"\nOne of the mails ({first}):\n")
         for name in ("From", "To", "Subject", "Date", "Message-ID"):
-            self.console.print(f"  {name}: {mail[name]}")
+            self.say(f"  {name}: {mail[name]}")
         for line in ("" if text is None else text.get_content()).splitlines():
-            self.console.print(f"  | {line}")
+            self.say(f"  | {line}")
+
+    def _start_bars(self) -> None:
+        if self.console.is_terminal and not self._drawing:
+            self._drawing = True
+            self._progress.start()
+            for bar in self._bars.values():
+                self._progress.start_task(bar)
+
+    def _end_bars(self) -> None:
+        """They stay where they are; what is printed from here on stands below them."""
+        if self._drawing:
+            self._drawing = False
+            self._progress.stop()
 
 
 def _total(reasons: Mapping[str, int]) -> int:

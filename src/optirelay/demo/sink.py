@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from optirelay.clock import utc_now
+
 MOST_FILES = 10_000  # of a larger campaign the rest is only counted
 LARGEST_LINE = 1024 * 1024
 _MESSAGE_ID = re.compile(rb"(?im)^message-id:\s*<([^>\s]+)>")
@@ -26,7 +28,7 @@ class Sink:
         self.folder = folder
         self.received = 0
         self.message_ids: set[str] = set()
-        self._receipts = (folder / "receipts.txt").open("a", encoding="utf-8")
+        self._receipts = (folder / "receipts.txt").open("a", encoding="utf-8", buffering=1)  # read while we run
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[int]:
@@ -83,6 +85,6 @@ class Sink:
         message_id = found[1].decode(errors="replace") if found else f"none-{self.received}"
         self.received += 1
         self.message_ids.add(message_id)
-        self._receipts.write(f"{message_id}\t{','.join(recipients)}\n")
+        self._receipts.write(f"{utc_now().isoformat()}\t{','.join(recipients)}\t{message_id}\n")
         if self.received <= MOST_FILES:
             (self.folder / f"{self.received:05}.eml").write_bytes(mail)
