@@ -27,6 +27,9 @@ def server() -> Iterator[str]:
     try:
         with EmbeddedPostgres(folder / "data") as conninfo:
             with psycopg.connect(conninfo, autocommit=True) as connection:
+                # Tests kill processes, never the machine: the disk need not be waited for.
+                connection.execute("alter system set fsync = off")
+                connection.execute("select pg_reload_conf()")
                 connection.execute(f"create database {TEMPLATE}")
             migrate(at_database(conninfo, TEMPLATE))
             yield conninfo

@@ -41,7 +41,7 @@ def work(settings: Settings, *, with_parent: bool = False) -> None:
         _run(lambda stop: runtime.work(settings, conninfo, stop), with_parent=with_parent)
 
 
-def _end(number: int, frame: object) -> None:
+def _end(_number: int, _frame: object) -> None:
     """SIGTERM while the database is still being started: what was started is stopped on the way out."""
     raise SystemExit(0)
 

@@ -37,7 +37,6 @@ SETTINGS = {
     "work_mem": "8MB",
     "maintenance_work_mem": "64MB",
     "max_wal_size": "1GB",
-    "fsync": "on",
     "full_page_writes": "on",
     "synchronous_commit": "on",
     # Files of the cluster and no /dev/shm: containers have a small one, and some logins clear theirs when they end.
