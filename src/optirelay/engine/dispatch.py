@@ -85,7 +85,8 @@ class Dispatch:
             if self._clock_ok != (off <= CLOCK_MAY_DIFFER):
                 self._clock_ok = not self._clock_ok
                 await tell_clock(self._ctx, off, ok=self._clock_ok)
-            await self._ctx.store.renew_leases(self._ctx.worker, lease)
+            held = [(lane.tenant, batch) for lane in self._lanes for batch in lane.held()]
+            await self._ctx.store.renew_leases(self._ctx.worker, lease, held)
             await asyncio.sleep(lease.total_seconds() / 3)
 
     async def _heal(self) -> None:

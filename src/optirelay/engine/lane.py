@@ -1,7 +1,6 @@
 """One channel in one worker: its due batches are taken, started group by group, and what is learnt is written."""
 
 import asyncio
-from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 from typing import TypeVar
@@ -12,7 +11,7 @@ from optirelay import pipeline
 from optirelay.clock import utc_now
 from optirelay.engine import troubles
 from optirelay.engine.context import Context
-from optirelay.engine.settle import Known
+from optirelay.engine.settle import Known, hand_back_unsent
 from optirelay.engine.wire import GroupWire
 from optirelay.errors import TryLater
 from optirelay.model import Answer, ChannelName, Outgoing, TenantId
@@ -33,13 +32,14 @@ class Lane:
 
     def __init__(self, ctx: Context, tenant: TenantId, channel: ChannelName) -> None:
         self._ctx = ctx
-        self._tenant = tenant
+        self.tenant = tenant
         self._name = channel
         self._channel = ctx.channels[tenant, channel]
         self._rate = ctx.channel_settings(tenant, channel).rate
         self._batch: TakenBatch | None = None
         self._known: dict[int, Known] = {}  # what became of started messages, by batch; not written yet
-        self._under_way: Counter[int] = Counter()  # started messages of which nothing is known, by batch
+        self._under_way: dict[int, set[int]] = {}  # started messages of which nothing is known, by batch
+        self._unsure = False  # whether the last group started: its commit was not answered
         self._resting: dict[int, tuple[TakenBatch, datetime]] = {}  # to be given back once nothing is under way
         self._sends: set[asyncio.Task[None]] = set()
         self._wires: set[GroupWire] = set()
@@ -59,10 +59,10 @@ class Lane:
             try:
                 await self._turn(may_take)
             except StoreUnavailable as error:
-                log.warning("store_unavailable", tenant=self._tenant, channel=self._name, why=str(error))
+                log.warning("store_unavailable", tenant=self.tenant, channel=self._name, why=str(error))
                 await asyncio.sleep(LONGEST_SLEEP_SECONDS)
             except Exception:
-                log.exception("batch_set_aside", tenant=self._tenant, channel=self._name)
+                log.exception("batch_set_aside", tenant=self.tenant, channel=self._name)
                 await self._set_aside()
         await stopping
         await self._drain()
@@ -77,14 +77,18 @@ class Lane:
         self._something.clear()
         await self._give_back()
         if self._batch is None and may_take():
-            self._batch = await pipeline.take(self._ctx, self._tenant, self._name)
+            self._batch = await pipeline.take(self._ctx, self.tenant, self._name)
         if self._batch is None:
             await self._idle(may_take)
             return
         batch, most = self._batch, sending.most_at_once(self._rate, self._handled)
+        if self._unsure:
+            await hand_back_unsent(self._ctx, self.tenant, batch, self._spoken_for(batch.id))
+        self._unsure = True
         begun = await self._write(
-            lambda known: pipeline.begin(self._ctx, self._tenant, batch, known, channel=self._name, most=most)
+            lambda known: pipeline.begin(self._ctx, self.tenant, batch, known, channel=self._name, most=most)
         )
+        self._unsure = False
         if begun.lost or begun.over:
             self._batch = None
         if begun.over and begun.next_due_at is not None:
@@ -94,10 +98,20 @@ class Lane:
         elif begun.wait:
             await self._sleep(begun.wait.total_seconds())
 
+    def held(self) -> set[int]:
+        """Batches that are in this lane's hands: their leases are to be renewed, and no others."""
+        current = set() if self._batch is None else {self._batch.id}
+        return current | self._resting.keys() | self._under_way.keys() | self._known.keys()
+
+    def _spoken_for(self, batch: int) -> set[int]:
+        """Started messages that are under way, or of which something is known that is not written yet."""
+        known = self._known.get(batch, Known())
+        return self._under_way.get(batch, set()) | known.answers.keys() | set(known.handed_back)
+
     async def _idle(self, may_take: Callable[[], bool]) -> None:
         """No batch to work on: write what is known, or sleep until one may be due."""
         if self._known:
-            await self._write(lambda known: pipeline.record(self._ctx, self._tenant, self._name, known))
+            await self._write(lambda known: pipeline.record(self._ctx, self.tenant, self._name, known))
         else:
             await self._sleep(await self._until_due() if may_take() else LONGEST_SLEEP_SECONDS)
 
@@ -115,12 +129,12 @@ class Lane:
 
     async def _hand_over(self, batch: TakenBatch, begun: pipeline.Begun) -> None:
         """Give a started group to the channel; what is not on the wire in time is handed back."""
-        self._under_way[batch.id] += len(begun.start)
         numbers = {message.sid: message.number for message in begun.start}
+        self._under_way.setdefault(batch.id, set()).update(numbers.values())
         first_slot_at = asyncio.get_running_loop().time() + begun.first_slot_in.total_seconds()
         try:
-            outgoing, refused = await pipeline.render(self._ctx, self._tenant, self._name, batch, begun.start)
-        except StoreUnavailable:
+            outgoing, refused = await pipeline.render(self._ctx, self.tenant, self._name, batch, begun.start)
+        except Exception:
             self._hand_back(batch.id, list(numbers.values()))
             raise
         for number, answer in refused.items():
@@ -147,14 +161,14 @@ class Lane:
         try:
             await self._channel.send(outgoing, wire)
             if not self._reached:
-                await troubles.channel_works(self._ctx, self._tenant, self._name)
+                await troubles.channel_works(self._ctx, self.tenant, self._name)
                 self._reached = True
         except StoreUnavailable as error:
-            log.warning("store_unavailable", tenant=self._tenant, channel=self._name, why=str(error))
+            log.warning("store_unavailable", tenant=self.tenant, channel=self._name, why=str(error))
         except TryLater as error:
             await self._provider_away(str(error))
         except Exception as error:  # a fault of the channel: what it began is in doubt, the rest goes again
-            log.exception("channel_failed", tenant=self._tenant, channel=self._name)
+            log.exception("channel_failed", tenant=self.tenant, channel=self._name)
             await self._provider_away(f"{type(error).__name__} in the channel; see the log")
         finally:
             wire.end()
@@ -164,32 +178,37 @@ class Lane:
     async def _provider_away(self, why: str) -> None:
         self._reached = False
         try:
-            await troubles.channel_waits(self._ctx, self._tenant, self._name, why)
+            await troubles.channel_waits(self._ctx, self.tenant, self._name, why)
         except StoreUnavailable as error:
-            log.warning("store_unavailable", tenant=self._tenant, channel=self._name, why=str(error))
+            log.warning("store_unavailable", tenant=self.tenant, channel=self._name, why=str(error))
 
     def _learn(self, batch: int, number: int, answer: Answer) -> None:
         self._known.setdefault(batch, Known()).answers[number] = answer
-        self._under_way[batch] -= 1
+        self._over(batch, [number])
         self._something.set()
         self._answered.set()
 
     def _hand_back(self, batch: int, numbers: list[int]) -> None:
         if numbers:
             self._known.setdefault(batch, Known()).handed_back += numbers
-            self._under_way[batch] -= len(numbers)
+            self._over(batch, numbers)
             self._something.set()
+
+    def _over(self, batch: int, numbers: list[int]) -> None:
+        under_way = self._under_way.get(batch, set())
+        under_way.difference_update(numbers)
+        if not under_way:
+            self._under_way.pop(batch, None)
 
     async def _give_back(self) -> None:
         """Batches whose next message is not due, once all that was started of them is written."""
         for number, (batch, due_at) in list(self._resting.items()):
-            if not self._under_way[number] and number not in self._known:
-                await pipeline.free(self._ctx, self._tenant, batch, due_at)
+            if number not in self._under_way and number not in self._known:
+                await pipeline.free(self._ctx, self.tenant, batch, due_at)
                 del self._resting[number]
-        self._under_way = +self._under_way
 
     async def _until_due(self) -> float:
-        async with self._ctx.store.tenant(self._tenant).transaction() as ledger:
+        async with self._ctx.store.tenant(self.tenant).transaction() as ledger:
             due_at = await ledger.batches.next_due(self._name)
         return LONGEST_SLEEP_SECONDS if due_at is None else max(0.005, (due_at - utc_now()).total_seconds())
 
@@ -211,9 +230,9 @@ class Lane:
         if batch is not None:
             self._resting[batch.id] = (batch, utc_now() + SET_ASIDE_FOR)
             try:
-                await troubles.tell_set_aside(self._ctx, self._tenant, self._name, batch)
+                await troubles.tell_set_aside(self._ctx, self.tenant, self._name, batch)
             except StoreUnavailable as error:
-                log.warning("store_unavailable", tenant=self._tenant, channel=self._name, why=str(error))
+                log.warning("store_unavailable", tenant=self.tenant, channel=self._name, why=str(error))
         await asyncio.sleep(LONGEST_SLEEP_SECONDS)
 
     async def _drain(self) -> None:
@@ -224,9 +243,9 @@ class Lane:
                 send.cancel()
             await asyncio.gather(*late, return_exceptions=True)
         try:
-            await self._write(lambda known: pipeline.record(self._ctx, self._tenant, self._name, known))
+            await self._write(lambda known: pipeline.record(self._ctx, self.tenant, self._name, known))
             if self._batch is not None:
                 self._resting.setdefault(self._batch.id, (self._batch, utc_now()))
             await self._give_back()
         except StoreUnavailable as error:
-            log.warning("store_unavailable", tenant=self._tenant, channel=self._name, why=str(error))
+            log.warning("store_unavailable", tenant=self.tenant, channel=self._name, why=str(error))

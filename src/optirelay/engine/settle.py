@@ -2,15 +2,16 @@
 
 import random
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from optirelay.clock import utc_now
 from optirelay.engine.context import Context
-from optirelay.model import Answer, CampaignState, Doubtful, Later, ProblemKind, Refusal, Refused
+from optirelay.model import Answer, CampaignState, Doubtful, Later, ProblemKind, Refusal, Refused, TenantId
 from optirelay.stages import sending
 from optirelay.store import Ledger
-from optirelay.store.batches import Attempt, LockedBatch
+from optirelay.store.batches import Attempt, LockedBatch, TakenBatch
 
 
 @dataclass(slots=True)
@@ -39,6 +40,21 @@ async def write_known(ctx: Context, ledger: Ledger, known: Mapping[int, Known]) 
         if batch.done and not was_done:
             ended.append(batch.campaign)
     return ended
+
+
+async def hand_back_unsent(ctx: Context, tenant: TenantId, taken: TakenBatch, spoken_for: AbstractSet[int]) -> None:
+    """After a commit that was not answered: what it started, and nobody has, never left. It goes into a new batch."""
+    async with ctx.store.tenant(tenant).transaction() as ledger:
+        batch = await ledger.batches.lock(taken.id)
+        if batch is None or batch.fence != taken.fence or batch.done:
+            return
+        unsent = [number for number in await ledger.batches.open_messages(batch) if number not in spoken_for]
+        if unsent:
+            await ledger.batches.move(
+                batch, unsent, due_at=utc_now(), tries=batch.tries, first_tried_at=batch.first_tried_at
+            )
+            await ledger.batches.write(batch)
+            await ledger.batches.wake_senders()
 
 
 async def settle(ctx: Context, ledger: Ledger, batch: LockedBatch, answers: Mapping[int, Answer]) -> None:

@@ -214,10 +214,11 @@ class Store:
         async with self._statements() as sql:
             return int(await sql.value("reporting_workers", silence=silence))
 
-    async def renew_leases(self, owner: str, lease: timedelta) -> None:
-        """Every batch in this worker's hands stays its own."""
+    async def renew_leases(self, owner: str, lease: timedelta, held: Sequence[tuple[TenantId, int]]) -> None:
+        """These batches stay this worker's own. One that it does not know of, as after a lost answer, lapses."""
         async with self._statements() as sql:
-            await sql.do("renew_leases", owner=owner, lease=lease)
+            tenants = [self._numbers[tenant] for tenant, _ in held]
+            await sql.do("renew_leases", owner=owner, lease=lease, tenants=tenants, batches=[b for _, b in held])
 
     async def problems(self) -> list[ProblemRow]:
         """What the operator is to be told, oldest first."""

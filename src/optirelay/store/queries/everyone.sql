@@ -41,7 +41,9 @@ delete from worker where seen_at < clock_timestamp() - interval '1 day';
 select count(*) as workers from worker where seen_at > clock_timestamp() - %(silence)s::interval;
 
 -- name: renew_leases
-update batch set lease_until = clock_timestamp() + %(lease)s::interval where owner = %(owner)s and done_at is null;
+update batch b set lease_until = clock_timestamp() + %(lease)s::interval
+from unnest(%(tenants)s::int[], %(batches)s::bigint[]) as h (tenant, id)
+where b.tenant = h.tenant and b.id = h.id and b.owner = %(owner)s and b.done_at is null;
 
 -- name: problems
 select p.kind, t.name as tenant, nullif(p.channel, '') as channel, nullif(p.campaign_id, '') as campaign_id, p.since, p.problem, p.mend
