@@ -15,8 +15,3 @@ def upgrade() -> None:
     assert driver is not None
     driver.execute(Path(__file__).with_suffix(".sql").read_text())
     driver.execute(schema.SchemaManager.get_schema())
-
-
-def downgrade() -> None:
-    """There is no way back to an empty database but to drop it."""
-    raise NotImplementedError("drop the database instead")
