@@ -34,7 +34,8 @@ EVENTS = {
 STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem; color: #222; }
 h1 { font-size: 1.4rem; } h2 { font-size: 1.05rem; margin: 2rem 0 .4rem; } p { color: #666; margin: .3rem 0; }
-table { border-collapse: collapse; width: 100%; } th { text-align: left; color: #666; font-weight: 500; white-space: nowrap; }
+table { border-collapse: collapse; width: 100%; }
+th { text-align: left; color: #666; font-weight: 500; white-space: nowrap; }
 th, td { padding: .3rem .8rem .3rem 0; border-bottom: 1px solid #ddd; vertical-align: top; overflow-wrap: anywhere; }
 @media (prefers-color-scheme: dark) { body { background: #16181c; color: #ddd; } th, td { border-color: #333; }
 th, p { color: #999; } }
