@@ -327,6 +327,14 @@ async def test_every_fault_of_every_file_is_told_at_once_and_nothing_is_stored(m
         assert await operate.templates(house.ctx) == []
 
 
+async def test_a_template_that_loops_without_end_is_a_warning(make_settings: MakeSettings) -> None:
+    async with open_house(make_settings, workers=0) as house:
+        loop = b"{% for a in (1..100000) %}{% for b in (1..100000) %}{{ b }}{% endfor %}{% endfor %}"
+        pushed = await operate.push_templates(house.ctx, "acme", {"welcome.liquid": GOOD + loop})
+    (warning,) = pushed.warnings
+    assert warning.startswith("welcome.liquid: with a sample recipient it cannot be rendered")
+
+
 async def test_a_name_that_the_channel_does_not_ask_for_is_a_warning(make_settings: MakeSettings) -> None:
     body = GOOD.replace(b"<p>Hello</p>", b"<p>{{ FIRST_NAM }} {{ customer_id }} {{ EMAIL }}</p>")
     async with open_house(make_settings, workers=0) as house:

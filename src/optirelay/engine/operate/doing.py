@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from optirelay import pipeline
+from optirelay.clock import utc_now
 from optirelay.engine import syncing
 from optirelay.engine.context import Context, ask
 from optirelay.engine.operate.looking import Shape, as_listed, of_each, tenants_of
 from optirelay.errors import GiveUp, NeedsOperator, OptirelayError, TryLater
-from optirelay.model import CampaignId, ChannelName, TenantId
+from optirelay.model import CampaignId, ChannelName, CustomerId, Message, Sid, TenantId
 from optirelay.optimove import get_channel_templates
 from optirelay.settings import ChannelSettings
 from optirelay.stages import content, metrics, templates
@@ -49,6 +50,7 @@ async def push_templates(ctx: Context, tenant: str, files: Mapping[str, bytes]) 
     channels = ctx.settings.tenants[name].channels
     found = _read(files, channels)
     warnings = [warning for template, used in found for warning in _warnings(template, used, channels)]
+    warnings += [warning for template, _ in found for warning in _trial(template, channels)]
     stored = 0
     async with ctx.store.tenant(name).transaction() as ledger:
         for template, _ in found:
@@ -114,6 +116,20 @@ def _warnings(
         for name, names in unknown.items()
         if names
     ]
+
+
+def _trial(template: templates.TemplateFile, channels: Mapping[str, ChannelSettings]) -> list[str]:
+    """What goes wrong for somebody whose every value is its own name: loops without end, above all."""
+    channel = channels[template.channels[0]]
+    somebody = Message(
+        0, Sid("s_trial"), CustomerId("trial"), "trial@example.com", utc_now(), {n: n for n in channel.personalization}
+    )
+    try:
+        mail = content.prepare(template.content, default_sender=channel.sender)
+        mail.render(somebody, campaign_id=CampaignId("0"), template_id=template.template_id, at=utc_now())
+    except content.CannotRender as error:
+        return [f"{template.key}{templates.ENDING}: with a sample recipient it cannot be rendered: {error}"]
+    return []
 
 
 async def _until_equal(ctx: Context, tenant: TenantId) -> list[str]:
