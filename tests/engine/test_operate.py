@@ -327,6 +327,18 @@ async def test_every_fault_of_every_file_is_told_at_once_and_nothing_is_stored(m
         assert await operate.templates(house.ctx) == []
 
 
+async def test_a_file_whose_id_changed_is_another_template_and_the_old_one_stays(make_settings: MakeSettings) -> None:
+    async with open_house(make_settings, workers=0) as house:
+        await operate.push_templates(house.ctx, "acme", {"welcome.liquid": GOOD})
+        for body in (GOOD.replace(b"id: 17", b"id: 20"), GOOD, GOOD.replace(b"id: 17", b"id: 20")):
+            await operate.push_templates(house.ctx, "acme", {"welcome.liquid": body})
+        rows = await operate.templates(house.ctx)
+    assert [(row["template_id"], row["key"], row["state"]) for row in rows] == [
+        (17, "welcome (17)", "ok"),
+        (20, "welcome", "ok"),
+    ]
+
+
 async def test_a_template_that_loops_without_end_is_a_warning(make_settings: MakeSettings) -> None:
     async with open_house(make_settings, workers=0) as house:
         loop = b"{% for a in (1..100000) %}{% for b in (1..100000) %}{{ b }}{% endfor %}{% endfor %}"

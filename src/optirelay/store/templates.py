@@ -36,10 +36,10 @@ class Templates:
     ) -> bool:
         """Store a template; True where its content is new. Batches that waited for it are due at once.
 
-        The key tells a template: one that comes under another id replaces the old one.
+        A key that comes with another id is another template; the old one stays, its id behind its key.
         """
         await self._sql.do("own_templates", channel=channel)
-        await self._sql.do("drop_key", channel=channel, key=key, template_id=template_id)
+        await self._sql.do("free_key", channel=channel, key=key, template_id=template_id)
         current = await self._sql.row(_Current, "current", channel=channel, template_id=template_id)
         changed = current is None or msgspec.convert(current.content, TemplateContent) != content
         version = await self._sql.value("last_version", channel=channel, template_id=template_id)

@@ -12,8 +12,10 @@ select t.version, v.content from template t
 join template_version v on v.tenant = t.tenant and v.channel = t.channel and v.template_id = t.template_id and v.version = t.version
 where t.tenant = %(tenant)s and t.channel = %(channel)s and t.template_id = %(template_id)s;
 
--- name: drop_key
-delete from template where tenant = %(tenant)s and channel = %(channel)s and key = %(key)s and template_id <> %(template_id)s;
+-- name: free_key
+-- A file whose id changed is another template; the old one stays, since marketers may still have picked it.
+update template set key = key || ' (' || template_id || ')'
+where tenant = %(tenant)s and channel = %(channel)s and key = %(key)s and template_id <> %(template_id)s;
 
 -- name: keep_template
 insert into template (tenant, channel, template_id, key, name, version)
