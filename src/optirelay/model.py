@@ -6,6 +6,8 @@ from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from typing import NewType
 
+MESSAGES_PER_BATCH = 1000
+"""At most; a message's number is its batch of birth times this, and its place in it."""
 TenantId = NewType("TenantId", str)
 """The name that a tenant has in the settings."""
 ChannelName = NewType("ChannelName", str)

@@ -4,9 +4,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
-from optirelay.model import PlannedBatch, Recipient, TemplateId
+from optirelay.model import MESSAGES_PER_BATCH, PlannedBatch, Recipient, TemplateId
 
-MESSAGES_PER_BATCH = 1000
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
 

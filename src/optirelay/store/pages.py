@@ -8,11 +8,10 @@ from typing import Any
 import msgspec
 from psycopg import AsyncConnection, errors
 
-from optirelay.model import ChannelName, PlannedBatch, Recipient, Skip, TemplateId
+from optirelay.model import MESSAGES_PER_BATCH, ChannelName, PlannedBatch, Recipient, Skip, TemplateId
 from optirelay.store._sql import Statements
 from optirelay.store.campaigns import Reading
 
-MESSAGES_PER_BATCH = 1000
 _MESSAGE_TYPES = ("int4", "date", "int8", "int8", "int8", "int8", "int4", "text", "text", "timestamptz", "bytea")
 _INCOMING_TYPES = ("int4", "text", "int4", "bytea")
 
