@@ -34,6 +34,7 @@ class CampaignState(StrEnum):
     FETCHING = "fetching"
     WAITING = "waiting"
     SENDING = "sending"
+    PAUSED = "paused"
     HELD = "held"
     COMPLETE = "complete"
     CANCELLED = "cancelled"
@@ -69,12 +70,23 @@ class Refusal(StrEnum):
     REJECTED = "rejected"
     TOO_MANY_TRIES = "too_many_tries"
     RENDER_FAILED = "render_failed"
+    GIVEN_UP = "given_up"
 
 
 class Contract(StrEnum):
     """What a repeat does at a provider; decides what becomes of a message in doubt."""
 
+    KEYED = "keyed"  # the provider knows our sid: a repeat is the same message
+    REPLACEABLE = "replaceable"  # a repeat takes the place of the first on the device
     HOLD = "hold"  # a repeat may reach the person twice: never repeat by itself
+
+
+class InDoubtRule(StrEnum):
+    """What happens by itself to a message that was begun and not answered for."""
+
+    HOLD = "hold"  # it waits for a later answer or an operator
+    REPEAT = "repeat"  # it is sent again with the same sid
+    GIVE_UP = "give_up"  # it is refused
 
 
 class ProblemKind(StrEnum):

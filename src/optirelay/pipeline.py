@@ -19,27 +19,24 @@ import structlog
 from optirelay.clock import utc_now
 from optirelay.engine.context import Context, ask
 from optirelay.engine.jobs import Job, job
-from optirelay.engine.reporting import freeze, send_report, settle_lost
-from optirelay.engine.settle import Known, settle, write_known
+from optirelay.engine.journal import DeadJournal
+from optirelay.engine.rendering import required_tags
+from optirelay.engine.reporting import freeze, send_report, settle_lost, settle_lost_of
+from optirelay.engine.settle import Known, seen_of, settle_late, skip, take_over, write_known
 from optirelay.engine.syncing import behind, sync_listeners, sync_templates, tell_behind
 from optirelay.errors import TryLater
 from optirelay.model import (
     CampaignId,
     CampaignState,
     ChannelName,
-    Doubtful,
     Message,
-    Outgoing,
     ProblemKind,
-    Refusal,
-    Refused,
     Skip,
     TenantId,
     day_of,
 )
 from optirelay.optimove import get_customer_send_details_by_channel
 from optirelay.stages import campaigns, messages, notifications, recipients, sending
-from optirelay.stages.content import BadTemplate, CannotRender, MailTemplate, prepare
 from optirelay.store import Ledger, Notification
 from optirelay.store.batches import LockedBatch, TakenBatch
 
@@ -103,7 +100,7 @@ async def _accept_one(ctx: Context, ledger: Ledger, notification: Notification) 
 
 async def _start_pass(ledger: Ledger, plan: campaigns.SendPlan, told_at: datetime) -> None:
     """A new occasion starts a pass; the same one again, none; and none at all once the campaign is cancelled."""
-    cancelled = await ledger.campaigns.cancelled(plan.campaign_id)
+    cancelled = await ledger.campaigns.cancelled(plan.campaign_id, plan.channel)
     await ledger.campaigns.keep(plan.campaign_id, plan.channel, day_of(told_at), cancelled=cancelled)
     if cancelled:
         await ledger.problems.tell(
@@ -139,16 +136,16 @@ async def call_off(ctx: Context, tenant: TenantId, *, campaign: int) -> None:
         async with store.transaction() as ledger:
             batch = await ledger.batches.lock(number)
             if batch is not None and not batch.done:
-                await _skip_rest(ledger, batch)
+                await _skip_rest(ctx, ledger, batch)
                 await ledger.batches.write(batch)
     async with store.transaction() as ledger:
         counts = await ledger.campaigns.counts_of(campaign)
         await _close_if_done(ctx, ledger, counts.channel, campaign)
 
 
-async def _skip_rest(ledger: Ledger, batch: LockedBatch) -> None:
+async def _skip_rest(ctx: Context, ledger: Ledger, batch: LockedBatch) -> None:
     rest = await ledger.batches.unstarted_messages(batch)
-    await ledger.batches.settle(batch, dict.fromkeys(rest, Skip.CANCELLED), utc_now())
+    await skip(ctx, ledger, batch, dict.fromkeys(rest, Skip.CANCELLED))
 
 
 # --- gather: a page of recipients becomes messages ------------------------------------------------------------------
@@ -234,19 +231,48 @@ async def take(ctx: Context, tenant: TenantId, channel: ChannelName) -> TakenBat
     async with ctx.store.tenant(tenant).transaction() as ledger:
         lease = ctx.settings.service.takeover_after
         taken = await ledger.batches.take(channel, owner=ctx.worker, lease=lease, now=utc_now())
-        if taken is None or not taken.lapsed:
+        if taken is None or taken.taken_from is None:
             return taken
         batch = await ledger.batches.lock(taken.id)
         assert batch is not None
-        left_open = await ledger.batches.open_messages(batch)
-        log.warning("batch_taken_over", tenant=tenant, channel=channel, batch=taken.id, in_doubt=len(left_open))
-        await settle(ctx, ledger, batch, dict.fromkeys(left_open, Doubtful("its worker ended before an answer came")))
-        await _write_batch(ctx, ledger, batch)
+        log.warning("batch_taken_over", tenant=tenant, channel=channel, batch=taken.id, worker=taken.taken_from)
+        await take_over(ctx, ledger, batch, taken.taken_from)
+        await write_batch(ctx, ledger, batch)
         return None if batch.done else taken
 
 
+async def recover(ctx: Context, tenant: TenantId, journal: DeadJournal) -> None:
+    """What a worker that died on this machine had in hand is settled by what it had seen, and free at once."""
+    store = ctx.store.tenant(tenant)
+    async with store.transaction() as ledger:
+        left = await ledger.batches.open_of_worker(journal.worker)
+    for number in left:
+        async with store.transaction() as ledger:
+            batch = await ledger.batches.lock(number)
+            if batch is not None and batch.owner == journal.worker and not batch.done:
+                await take_over(ctx, ledger, batch, journal.worker, journal)
+                await write_batch(ctx, ledger, batch)
+                await ledger.batches.free(batch.id, batch.fence, None)
+                await ledger.batches.wake_senders()
+    async with store.transaction() as ledger:  # others took over some of it, and could not know
+        doubts = await ledger.batches.doubts_of_worker(journal.worker)
+    for number, messages_ in doubts.items():
+        async with store.transaction() as ledger:
+            batch = await ledger.batches.lock(number)
+            assert batch is not None
+            for touched in await settle_late(ctx, ledger, batch, seen_of(journal, number, messages_), journal.worker):
+                await write_batch(ctx, ledger, touched)
+    await settle_lost_of(ctx, tenant, journal.worker)
+
+
 async def begin(
-    ctx: Context, tenant: TenantId, taken: TakenBatch, known: Mapping[int, Known], *, channel: ChannelName, most: int
+    ctx: Context,
+    tenant: TenantId,
+    taken: TakenBatch,
+    known: Mapping[TakenBatch, Known],
+    *,
+    channel: ChannelName,
+    most: int,
 ) -> Begun:
     """Write what is known of groups before, then start the batch's next group of at most `most`: one transaction.
 
@@ -259,12 +285,12 @@ async def begin(
         if batch is None or batch.fence != taken.fence or batch.done:
             return Begun(lost=True)
         if batch.campaign_state == CampaignState.CANCELLED:
-            await _skip_rest(ledger, batch)
-            await _write_batch(ctx, ledger, batch)
+            await _skip_rest(ctx, ledger, batch)
+            await write_batch(ctx, ledger, batch)
             return Begun(over=True)
         if batch.waiting:
             return Begun(over=True, next_due_at=utc_now())
-        if rate and (wait := await ledger.batches.slot_wait(channel)) > sending.SLOT_AHEAD:
+        if rate and (wait := await ledger.channels.slot_wait(channel)) > sending.SLOT_AHEAD:
             return Begun(wait=wait - sending.SLOT_AHEAD)
         return await _begin_group(ctx, ledger, batch, most)
 
@@ -275,60 +301,23 @@ async def _begin_group(ctx: Context, ledger: Ledger, batch: LockedBatch, most: i
     group = sending.next_group(
         following,
         utc_now(),
-        required=await _required(ledger, batch),
+        required=await required_tags(ledger, batch),
         only_to=settings.only_to,
         expire_after=settings.expire_after,
     )
-    await ledger.batches.settle(batch, group.skips, utc_now())
+    await skip(ctx, ledger, batch, group.skips)
     batch.begun += len(group.start)
     batch.started = max([batch.started, *group.skips, *(message.number for message in group.start)])
     interval = first = timedelta(0)
     if settings.rate and group.start:
         interval = sending.slot_interval(settings.rate)
-        first = await ledger.batches.reserve_slots(batch.channel, len(group.start), interval)
-    await _write_batch(ctx, ledger, batch)
+        first = await ledger.channels.reserve_slots(batch.channel, len(group.start), interval)
+    await write_batch(ctx, ledger, batch)
     over = group.next_due_at is not None or len(following) < most
     return Begun(group.start, interval, first, over=over, next_due_at=group.next_due_at)
 
 
-async def _required(ledger: Ledger, batch: LockedBatch) -> Sequence[str] | None:
-    """What the batch's template cannot do without; None where the template is not ours yet."""
-    if batch.template_version is None:
-        return None
-    return (await ledger.templates.content(batch.channel, batch.template_id, batch.template_version)).required
-
-
-async def render(
-    ctx: Context, tenant: TenantId, channel: ChannelName, taken: TakenBatch, group: Sequence[Message]
-) -> tuple[list[Outgoing], dict[int, Refused]]:
-    """What is sent to each of a group, and those for whom it could not be made."""
-    outgoing: list[Outgoing] = []
-    refused: dict[int, Refused] = {}
-    try:
-        template = await _prepared(ctx, tenant, channel, taken)
-    except BadTemplate as error:
-        return outgoing, {message.number: Refused(Refusal.RENDER_FAILED, str(error)) for message in group}
-    for message in group:
-        try:
-            mail = template.render(message, campaign_id=taken.campaign_id, template_id=taken.template_id, at=utc_now())
-        except CannotRender as error:
-            refused[message.number] = Refused(Refusal.RENDER_FAILED, str(error))
-        else:
-            outgoing.append(mail)
-    return outgoing, refused
-
-
-async def _prepared(ctx: Context, tenant: TenantId, channel: ChannelName, taken: TakenBatch) -> MailTemplate:
-    assert taken.template_version is not None
-    key = (tenant, channel, taken.template_id, taken.template_version)
-    if key not in ctx.prepared:
-        async with ctx.store.tenant(tenant).transaction() as ledger:
-            content = await ledger.templates.content(channel, taken.template_id, taken.template_version)
-        ctx.prepared[key] = prepare(content, default_sender=ctx.channel_settings(tenant, channel).sender)
-    return ctx.prepared[key]
-
-
-async def record(ctx: Context, tenant: TenantId, channel: ChannelName, known: Mapping[int, Known]) -> None:
+async def record(ctx: Context, tenant: TenantId, channel: ChannelName, known: Mapping[TakenBatch, Known]) -> None:
     """Write what is known of started groups, where no new group starts."""
     async with ctx.store.tenant(tenant).transaction() as ledger:
         await _write_known(ctx, ledger, channel, known)
@@ -340,12 +329,13 @@ async def free(ctx: Context, tenant: TenantId, taken: TakenBatch, due_at: dateti
         await ledger.batches.free(taken.id, taken.fence, due_at)
 
 
-async def _write_known(ctx: Context, ledger: Ledger, channel: ChannelName, known: Mapping[int, Known]) -> None:
-    for campaign in await write_known(ctx, ledger, known):
+async def _write_known(ctx: Context, ledger: Ledger, channel: ChannelName, known: Mapping[TakenBatch, Known]) -> None:
+    for campaign in dict.fromkeys(await write_known(ctx, ledger, known)):
         await _close_if_done(ctx, ledger, channel, campaign)
 
 
-async def _write_batch(ctx: Context, ledger: Ledger, batch: LockedBatch) -> None:
+async def write_batch(ctx: Context, ledger: Ledger, batch: LockedBatch) -> None:
+    """Write a locked batch; where it is done, that may have been the last of its campaign."""
     await ledger.batches.write(batch)
     if batch.done:
         await ledger.problems.mended(ProblemKind.BATCH_SET_ASIDE, subject=f"batch {batch.id}")
@@ -354,8 +344,12 @@ async def _write_batch(ctx: Context, ledger: Ledger, batch: LockedBatch) -> None
 
 async def _close_if_done(ctx: Context, ledger: Ledger, channel: ChannelName, campaign: int) -> None:
     """Where no pass and no batch is open, the campaign is complete, and its report is put."""
-    if await ledger.campaigns.close_if_done(campaign) and ctx.channels[ledger.tenant, channel].reported:
+    if not await ledger.campaigns.close_if_done(campaign):
+        return
+    if (known := ctx.channels.get((ledger.tenant, channel))) is not None and known.reported:
         await report.put(ledger, campaign=campaign)
+    if not (counts := await ledger.campaigns.counts_of(campaign)).in_doubt:
+        await ledger.problems.mended(ProblemKind.MESSAGE_IN_DOUBT, channel=channel, campaign_id=counts.campaign_id)
 
 
 # --- report: what became of it, to Optimove, each call once ---------------------------------------------------------
@@ -374,7 +368,7 @@ async def report(ctx: Context, tenant: TenantId, *, campaign: int) -> None:
     await settle_lost(ctx, tenant, campaign)
     while True:
         async with store.transaction() as ledger:
-            claimed = await ledger.reports.claim(campaign)
+            claimed = await ledger.reports.claim(campaign, ctx.worker)
         if claimed is None:
             return
         await send_report(ctx, tenant, claimed)

@@ -951,6 +951,7 @@ def test_workers_of_their_own_deliver_what_serve_takes_in(terminal: Terminal, da
             program("work", folder=terminal.folder) as second,
         ):
             until(lambda: is_ready(port) and len(optimove.get("/_sim/listeners").json()) == 2)
+            until(lambda: len(list(terminal.folder.rglob("*.journal"))) == 2)  # both work
             announce(optimove, SENT)
             until(lambda: terminal.run("campaigns", "show", SENT).status == 0)
             until(lambda: terminal.json("campaigns", "show", SENT)["reported"]["accepted"] == 2)

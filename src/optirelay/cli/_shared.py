@@ -25,6 +25,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stand
 Tenant = Annotated[str | None, typer.Option("--tenant", help="Only this tenant.", show_default=False)]
 Channel = Annotated[str | None, typer.Option("--channel", help="The campaign's channel.", show_default=False)]
 
+Campaign = Annotated[str, typer.Argument(help="Optimove's id of the campaign.")]
+
 FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
 WIDTH = 200  # of a table that is not for a terminal
 

@@ -1,6 +1,8 @@
-"""`optirelay campaigns`: who was handed over, and what became of them."""
+"""`optirelay campaigns`: who was handed over, what became of them, stop and go."""
 
-from typing import Annotated, Any
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
 
 import typer
 from rich.table import Table
@@ -8,6 +10,7 @@ from rich.table import Table
 from optirelay.cli._shared import (
     FAILED,
     AsJson,
+    Campaign,
     Channel,
     Config,
     Tenant,
@@ -26,7 +29,9 @@ from optirelay.engine import operate
 from optirelay.engine.context import Context
 from optirelay.settings import Settings
 
-app = typer.Typer(help="Campaigns, in numbers.", no_args_is_help=True)
+T = TypeVar("T")
+
+app = typer.Typer(help="Campaigns: their numbers, stop and go.", no_args_is_help=True)
 COLUMNS = ("tenant", "channel", "campaign_id", "state", "handed_over", "accepted", "skipped", "refused", "in_doubt")
 
 
@@ -44,7 +49,7 @@ def list_campaigns(ctx: typer.Context, config: Config = None, tenant: Tenant = N
 @app.command()
 def show(
     ctx: typer.Context,
-    campaign: Annotated[str, typer.Argument(help="Optimove's id of the campaign.")],
+    campaign: Campaign,
     audit: Annotated[bool, typer.Option("--audit", help="Count the rows again; exit 1 where they differ.")] = False,
     config: Config = None,
     tenant: Tenant = None,
@@ -70,6 +75,62 @@ def show(
         raise typer.Exit(FAILED)
     if audit and not as_json:
         say("The rows agree with the counters and the pages.")
+
+
+@app.command()
+def pause(
+    ctx: typer.Context, campaign: Campaign, config: Config = None, tenant: Tenant = None, channel: Channel = None
+) -> None:
+    """Nothing more of it leaves until `resume`; what has begun is finished."""
+    changed = _decide(ctx, config, campaign, tenant, channel, operate.pause_campaign)
+    say(f"Campaign {campaign} is paused." if changed else f"Campaign {campaign} was paused already.")
+
+
+@app.command()
+def resume(
+    ctx: typer.Context, campaign: Campaign, config: Config = None, tenant: Tenant = None, channel: Channel = None
+) -> None:
+    """A paused campaign goes on."""
+    changed = _decide(ctx, config, campaign, tenant, channel, operate.resume_campaign)
+    say(f"Campaign {campaign} goes on." if changed else f"Campaign {campaign} was not paused.")
+
+
+@app.command()
+def cancel(
+    ctx: typer.Context, campaign: Campaign, config: Config = None, tenant: Tenant = None, channel: Channel = None
+) -> None:
+    """Nothing more of it leaves, for good; what is left is skipped."""
+    _decide(ctx, config, campaign, tenant, channel, operate.cancel_campaign)
+    say(f"Campaign {campaign} is cancelled.")
+
+
+@app.command("retry-refused")
+def retry_refused(
+    ctx: typer.Context, campaign: Campaign, config: Config = None, tenant: Tenant = None, channel: Channel = None
+) -> None:
+    """What was refused is tried again, with its template as it is now; never what was accepted or is in doubt."""
+    again, late = _decide(ctx, config, campaign, tenant, channel, operate.retry_refused)
+    say(f"{again} messages go again.")
+    if late:
+        complain(f"{late} messages stay refused: they are older than expire_after")
+
+
+def _decide(
+    ctx: typer.Context,
+    config: Path | None,
+    campaign: str,
+    tenant: str | None,
+    channel: str | None,
+    decide: Callable[[Context, str, str, str], Awaitable[T]],
+) -> T:
+    """Carry out a decision about the one campaign that is meant."""
+
+    async def look_and_decide(c: Context) -> T:
+        shapes = await operate.campaigns(c, tenant=tenant, campaign_id=campaign, channel=channel)
+        shape = one_campaign(shapes, campaign)
+        return await decide(c, shape["tenant"], campaign, shape["channel"])
+
+    return run(settings_of(ctx, config), look_and_decide)
 
 
 def _print(shape: dict[str, Any], settings: Settings) -> None:

@@ -1,14 +1,28 @@
 """`optirelay doubts`: what was written and not answered for."""
 
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
-from optirelay.cli._shared import AsJson, Config, Tenant, print_json, print_rows, run, settings_of
+from optirelay.cli._shared import (
+    FAILED,
+    WRONG_USE,
+    AsJson,
+    Config,
+    Tenant,
+    complain,
+    print_json,
+    print_rows,
+    run,
+    say,
+    settings_of,
+)
 from optirelay.engine import operate
+from optirelay.engine.context import Context
 
 app = typer.Typer(help="Messages and reports that may have arrived.", no_args_is_help=True)
 MESSAGE_COLUMNS = ("tenant", "channel", "campaign_id", "customer_id", "to", "since", "contract", "sid")
+DECISIONS = (operate.Decision.SENT, operate.Decision.RESEND, operate.Decision.GIVE_UP)
 REPORT_COLUMNS = ("id", "tenant", "campaign_id", "call", "customers", "since")
 
 
@@ -29,3 +43,45 @@ def list_doubts(
     else:
         columns = REPORT_COLUMNS if reports else MESSAGE_COLUMNS
         print_rows(rows, columns, settings=settings, empty="Nothing is in doubt.")
+
+
+@app.command()
+def resolve(
+    ctx: typer.Context,
+    sids: Annotated[list[str] | None, typer.Argument(metavar="[SID]...", help="Messages in doubt.")] = None,
+    sent: Annotated[bool, typer.Option("--sent", help="They arrived.")] = False,
+    resend: Annotated[bool, typer.Option("--resend", help="Send them once more.")] = False,
+    give_up: Annotated[bool, typer.Option("--give-up", help="They did not arrive and are not to.")] = False,
+    reason: Annotated[str, typer.Option("--reason", help="Why; kept with the decision.")] = "",
+    report: Annotated[list[int] | None, typer.Option("--report", help="A report call, by its id.")] = None,
+    campaign: Annotated[str | None, typer.Option("--campaign", help="Those of this campaign.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="All messages in doubt.")] = False,
+    config: Config = None,
+    tenant: Tenant = None,
+) -> None:
+    """Say what became of messages, or report calls, in doubt; exit 1 where some of them stay so."""
+    decisions = [decision for decision, chosen in zip(DECISIONS, (sent, resend, give_up), strict=True) if chosen]
+    if len(decisions) != 1:
+        _refuse("say one of --sent, --resend and --give-up")
+    if not reason.strip():
+        _refuse("say why with --reason TEXT; it is kept with the decision")
+    if sum((bool(sids), bool(report), campaign is not None, every)) != 1:
+        _refuse("name what is meant: SID…, or --report ID, or --campaign CAMPAIGN, or --all")
+    (decision,) = decisions
+
+    async def decide(c: Context) -> operate.Resolved:
+        if report:
+            return await operate.resolve_reports(c, decision, reason, report, tenant=tenant)
+        return await operate.resolve_doubts(c, decision, reason, tenant=tenant, sids=sids or (), campaign_id=campaign)
+
+    resolved = run(settings_of(ctx, config), decide)
+    say(f"{resolved.done} resolved.")
+    for sentence in resolved.left:
+        complain(sentence)
+    if resolved.left:
+        raise typer.Exit(FAILED)
+
+
+def _refuse(why: str) -> NoReturn:
+    complain(why)
+    raise typer.Exit(WRONG_USE)

@@ -5,10 +5,8 @@ import typer
 from optirelay.cli._shared import WRONG_USE, complain
 
 LATER = {
-    "campaigns": ("pause", "resume", "cancel", "retry-refused", "export"),
-    "channels": ("pause", "resume"),
+    "campaigns": ("export",),
     "templates": ("diff", "sync", "preview"),
-    "doubts": ("resolve",),
     "": ("contacts", "optins", "suppressions", "erase", "tokens", "users"),
 }
 _ANYTHING = {"ignore_unknown_options": True, "allow_extra_args": True}

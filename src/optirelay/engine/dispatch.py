@@ -5,12 +5,15 @@ import os
 import socket
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from pathlib import Path
 
 import structlog
 
 from optirelay import pipeline
 from optirelay.clock import utc_now
 from optirelay.engine.context import Context
+from optirelay.engine.jobs import JobRunner
+from optirelay.engine.journal import DeadJournal, Journal, dead_journal, journals_in
 from optirelay.engine.lane import Lane
 from optirelay.engine.troubles import tell_clock
 from optirelay.store import BATCH_CHANNEL, NOTIFICATION_CHANNEL, StoreUnavailable
@@ -23,11 +26,14 @@ log = structlog.get_logger()
 class Dispatch:
     """One worker's share of the work that is taken straight from the ledger."""
 
-    def __init__(self, ctx: Context) -> None:
+    def __init__(self, ctx: Context, journal: Journal, folder: Path, jobs: JobRunner) -> None:
+        """`folder` is where every worker of this machine keeps its journal."""
         self._ctx = ctx
+        self._folder = folder
+        self._jobs = jobs
         self._arrived = asyncio.Event()
         self._clock_ok = True
-        self._lanes = [Lane(ctx, tenant, channel) for tenant, channel in ctx.channels]
+        self._lanes = [Lane(ctx, journal, tenant, channel) for tenant, channel in ctx.channels]
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop`; then nothing new starts, and what is under way is finished or handed back."""
@@ -35,6 +41,7 @@ class Dispatch:
             asyncio.create_task(self._again_and_again(self._listen)),
             asyncio.create_task(self._again_and_again(self._accept)),
             asyncio.create_task(self._again_and_again(self._beat)),
+            asyncio.create_task(self._again_and_again(self._recover)),
             asyncio.create_task(self._again_and_again(self._heal)),
         ]
         try:
@@ -88,6 +95,25 @@ class Dispatch:
             held = [(lane.tenant, batch) for lane in self._lanes for batch in lane.held()]
             await self._ctx.store.renew_leases(self._ctx.worker, lease, held)
             await asyncio.sleep(lease.total_seconds() / 3)
+
+    async def _recover(self) -> None:
+        """What dead workers of this machine left is taken over, at once when we start."""
+        lease = self._ctx.settings.service.takeover_after
+        while True:
+            for path in journals_in(self._folder):
+                with dead_journal(path) as journal:
+                    if journal is not None:
+                        log.warning("worker_recovered", worker=journal.worker)
+                        await self._settle(journal, lease)
+            await asyncio.sleep(lease.total_seconds() / 3)
+
+    async def _settle(self, journal: DeadJournal, lease: timedelta) -> None:
+        for tenant in self._ctx.optimove:
+            await pipeline.recover(self._ctx, tenant, journal)
+        if journal.jobs is not None:
+            await self._jobs.take_over(journal.jobs, lease)
+        await self._ctx.store.gone(journal.worker)
+        journal.remove()
 
     async def _heal(self) -> None:
         """Listeners and templates are compared with Optimove's, now and again."""

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any, Concatenate, Generic, ParamSpec, cast
 
 import structlog
-from procrastinate import App, BaseRetryStrategy, PsycopgConnector, RetryDecision
+from procrastinate import App, BaseRetryStrategy, JobContext, PsycopgConnector, RetryDecision
 from procrastinate.jobs import DeleteJobCondition
 from procrastinate.jobs import Job as StoredJob
 from procrastinate.manager import JobManager
@@ -68,14 +68,20 @@ class _GrowingPauses(BaseRetryStrategy):
 class JobRunner:
     """Runs jobs in this process."""
 
-    def __init__(self, conninfo: str, jobs: Sequence[Job[...]], context: Any) -> None:
+    def __init__(
+        self, conninfo: str, jobs: Sequence[Job[...]], context: Any, *, runs_as: Callable[[int], None]
+    ) -> None:
+        """`runs_as` is told the number under which this process runs jobs, before the first of them."""
         self._app = App(connector=PsycopgConnector(conninfo=conninfo, min_size=1, max_size=_AT_ONCE + 2))
+        self._open = asyncio.Event()
         for known in jobs:
-            self._app.task(name=known.name, queue=_QUEUE, retry=_GrowingPauses())(_handler(known, context))
+            task = self._app.task(name=known.name, queue=_QUEUE, retry=_GrowingPauses(), pass_context=True)
+            task(_handler(known, context, runs_as))
 
     async def run(self, worker: str, *, silence: timedelta, stop: asyncio.Event) -> None:
         """Run jobs until `stop`; what is running then is finished, or left to others after 20 s."""
         async with self._app.open_async():
+            self._open.set()
             running = asyncio.create_task(
                 self._app.run_worker_async(
                     queues=[_QUEUE],
@@ -99,19 +105,29 @@ class JobRunner:
             if isinstance(result, Exception):
                 raise result
 
+    async def take_over(self, number: int, silence: timedelta) -> None:
+        """Jobs of a process that is known to be gone, by the number under which it ran them, run again at once."""
+        await self._open.wait()
+        await self._app.job_manager.unregister_worker(number)
+        await self._run_stalled_again(silence)
+
     async def _recover(self, silence: timedelta) -> None:
         """Jobs of workers that went silent run again."""
         while True:
-            manager = self._app.job_manager
-            stalled = await manager.get_stalled_jobs(seconds_since_heartbeat=silence.total_seconds())
-            for stored in stalled:
-                log.warning("job_taken_over", job=stored.task_name, id=stored.id)
-                await manager.retry_job(stored)
+            await self._run_stalled_again(silence)
             await asyncio.sleep(silence.total_seconds() / 3)
 
+    async def _run_stalled_again(self, silence: timedelta) -> None:
+        manager = self._app.job_manager
+        for stored in await manager.get_stalled_jobs(seconds_since_heartbeat=silence.total_seconds()):
+            log.warning("job_taken_over", job=stored.task_name, id=stored.id)
+            await manager.retry_job(stored)
 
-def _handler(known: Job[...], context: Any) -> Callable[..., Awaitable[None]]:
-    async def handle(*, version: int, tenant: TenantId, **ids: Any) -> None:
+
+def _handler(known: Job[...], context: Any, runs_as: Callable[[int], None]) -> Callable[..., Awaitable[None]]:
+    async def handle(job_context: JobContext, *, version: int, tenant: TenantId, **ids: Any) -> None:
+        if job_context.job.worker_id is not None:
+            runs_as(job_context.job.worker_id)
         if version != _VERSION:
             raise TryLater(f"job {known.name} has arguments of version {version}; a newer program will do it")
         try:

@@ -11,10 +11,12 @@ from optirelay import pipeline
 from optirelay.clock import utc_now
 from optirelay.engine import troubles
 from optirelay.engine.context import Context
+from optirelay.engine.journal import Journal
+from optirelay.engine.rendering import render
 from optirelay.engine.settle import Known, hand_back_unsent
 from optirelay.engine.wire import GroupWire
 from optirelay.errors import TryLater
-from optirelay.model import Answer, ChannelName, Outgoing, TenantId
+from optirelay.model import Answer, ChannelName, Later, Outgoing, TenantId
 from optirelay.stages import sending
 from optirelay.store import StoreUnavailable
 from optirelay.store.batches import TakenBatch
@@ -30,17 +32,18 @@ log = structlog.get_logger()
 class Lane:
     """One channel's due batches, sent by this worker."""
 
-    def __init__(self, ctx: Context, tenant: TenantId, channel: ChannelName) -> None:
+    def __init__(self, ctx: Context, journal: Journal, tenant: TenantId, channel: ChannelName) -> None:
         self._ctx = ctx
+        self._journal = journal
         self.tenant = tenant
         self._name = channel
         self._channel = ctx.channels[tenant, channel]
         self._rate = ctx.channel_settings(tenant, channel).rate
         self._batch: TakenBatch | None = None
-        self._known: dict[int, Known] = {}  # what became of started messages, by batch; not written yet
-        self._under_way: dict[int, set[int]] = {}  # started messages of which nothing is known, by batch
+        self._known: dict[TakenBatch, Known] = {}  # what became of started messages; not written yet
+        self._under_way: dict[TakenBatch, set[int]] = {}  # started messages of which nothing is known
         self._unsure = False  # whether the last group started: its commit was not answered
-        self._resting: dict[int, tuple[TakenBatch, datetime]] = {}  # to be given back once nothing is under way
+        self._resting: dict[TakenBatch, datetime] = {}  # to be given back, with its due, once nothing is under way
         self._sends: set[asyncio.Task[None]] = set()
         self._wires: set[GroupWire] = set()
         self._something = asyncio.Event()
@@ -83,7 +86,7 @@ class Lane:
             return
         batch, most = self._batch, sending.most_at_once(self._rate, self._handled)
         if self._unsure:
-            await hand_back_unsent(self._ctx, self.tenant, batch, self._spoken_for(batch.id))
+            await hand_back_unsent(self._ctx, self.tenant, batch, self._spoken_for(batch))
         self._unsure = True
         begun = await self._write(
             lambda known: pipeline.begin(self._ctx, self.tenant, batch, known, channel=self._name, most=most)
@@ -92,7 +95,7 @@ class Lane:
         if begun.lost or begun.over:
             self._batch = None
         if begun.over and begun.next_due_at is not None:
-            self._resting[batch.id] = (batch, begun.next_due_at)
+            self._resting[batch] = begun.next_due_at
         if begun.start:
             await self._hand_over(batch, begun)
         elif begun.wait:
@@ -100,10 +103,10 @@ class Lane:
 
     def held(self) -> set[int]:
         """Batches that are in this lane's hands: their leases are to be renewed, and no others."""
-        current = set() if self._batch is None else {self._batch.id}
-        return current | self._resting.keys() | self._under_way.keys() | self._known.keys()
+        taken = {*self._resting, *self._under_way, *self._known}
+        return {batch.id for batch in taken | ({self._batch} if self._batch else set())}
 
-    def _spoken_for(self, batch: int) -> set[int]:
+    def _spoken_for(self, batch: TakenBatch) -> set[int]:
         """Started messages that are under way, or of which something is known that is not written yet."""
         known = self._known.get(batch, Known())
         return self._under_way.get(batch, set()) | known.answers.keys() | set(known.handed_back)
@@ -115,33 +118,38 @@ class Lane:
         else:
             await self._sleep(await self._until_due() if may_take() else LONGEST_SLEEP_SECONDS)
 
-    async def _write(self, write: Callable[[Mapping[int, Known]], Awaitable[T]]) -> T:
+    async def _write(self, write: Callable[[Mapping[TakenBatch, Known]], Awaitable[T]]) -> T:
         """Have what is known written; where that fails it stays known. Written twice, it changes nothing."""
         known, self._known = self._known, {}
         try:
-            return await write(known)
+            written = await write(known)
         except BaseException:
-            for number, of_batch in known.items():
-                kept = self._known.setdefault(number, Known())
+            for batch, of_batch in known.items():
+                kept = self._known.setdefault(batch, Known())
                 kept.answers = {**of_batch.answers, **kept.answers}
                 kept.handed_back += of_batch.handed_back
             raise
+        for batch, of_batch in known.items():
+            self._journal.settled(batch.id, of_batch.answers)
+        return written
 
     async def _hand_over(self, batch: TakenBatch, begun: pipeline.Begun) -> None:
         """Give a started group to the channel; what is not on the wire in time is handed back."""
         numbers = {message.sid: message.number for message in begun.start}
-        self._under_way.setdefault(batch.id, set()).update(numbers.values())
+        self._under_way.setdefault(batch, set()).update(numbers.values())
         first_slot_at = asyncio.get_running_loop().time() + begun.first_slot_in.total_seconds()
         try:
-            outgoing, refused = await pipeline.render(self._ctx, self.tenant, self._name, batch, begun.start)
+            outgoing, refused = await render(self._ctx, self.tenant, self._name, batch, begun.start)
         except Exception:
-            self._hand_back(batch.id, list(numbers.values()))
+            self._hand_back(batch, list(numbers.values()))
             raise
         for number, answer in refused.items():
-            self._learn(batch.id, number, answer)
+            self._learn(batch, number, answer)
         wire = GroupWire(
+            batch.id,
             {mail.sid: numbers[mail.sid] for mail in outgoing},
-            lambda number, answer: self._learn(batch.id, number, answer),
+            lambda number, answer: self._learn(batch, number, answer),
+            self._journal,
             first_slot_at=first_slot_at,
             interval_seconds=begun.interval.total_seconds(),
         )
@@ -152,14 +160,14 @@ class Lane:
         send.add_done_callback(self._sends.discard)
         await wire.all_begun()
         wire.close()
-        self._hand_back(batch.id, wire.take_not_begun())
+        self._hand_back(batch, wire.take_not_begun())
         self._handled = wire.handled_in_half_a_second()
         if wire.saturated:  # another group would only be handed back, too
             await self._wait_for(self._answered, LONGEST_SLEEP_SECONDS)
 
     async def _send(self, batch: TakenBatch, outgoing: list[Outgoing], wire: GroupWire) -> None:
         try:
-            await self._channel.send(outgoing, wire)
+            await self._offer(outgoing, wire)
             if not self._reached:
                 await troubles.channel_works(self._ctx, self.tenant, self._name)
                 self._reached = True
@@ -167,13 +175,36 @@ class Lane:
             log.warning("store_unavailable", tenant=self.tenant, channel=self._name, why=str(error))
         except TryLater as error:
             await self._provider_away(str(error))
-        except Exception as error:  # a fault of the channel: what it began is in doubt, the rest goes again
-            log.exception("channel_failed", tenant=self.tenant, channel=self._name)
-            await self._provider_away(f"{type(error).__name__} in the channel; see the log")
+        except Exception:
+            log.exception("send_failed", tenant=self.tenant, channel=self._name)
         finally:
             wire.end()
-            self._hand_back(batch.id, wire.take_not_begun())
+            self._hand_back(batch, wire.take_not_begun())
             self._wires.discard(wire)
+
+    async def _offer(self, outgoing: list[Outgoing], wire: GroupWire) -> None:
+        """Hand a group to the channel. Where one message breaks it, the others are offered one by one."""
+        try:
+            await self._channel.send(outgoing, wire)
+        except (TryLater, asyncio.CancelledError):
+            raise
+        except Exception:
+            log.exception("channel_failed", tenant=self.tenant, channel=self._name)
+            for mail in outgoing:
+                await self._offer_alone(mail, wire)
+
+    async def _offer_alone(self, mail: Outgoing, wire: GroupWire) -> None:
+        """One that the channel fails on before it begins is tried again like one that the provider put off."""
+        if not wire.waits_for(mail.sid):
+            return
+        try:
+            await self._channel.send([mail], wire)
+        except (TryLater, asyncio.CancelledError):
+            raise
+        except Exception as error:
+            log.exception("message_breaks_channel", tenant=self.tenant, channel=self._name, sid=mail.sid)
+            if wire.waits_for(mail.sid):
+                wire.answered(mail.sid, Later(f"{type(error).__name__} in the channel; see the log"))
 
     async def _provider_away(self, why: str) -> None:
         self._reached = False
@@ -182,19 +213,19 @@ class Lane:
         except StoreUnavailable as error:
             log.warning("store_unavailable", tenant=self.tenant, channel=self._name, why=str(error))
 
-    def _learn(self, batch: int, number: int, answer: Answer) -> None:
+    def _learn(self, batch: TakenBatch, number: int, answer: Answer) -> None:
         self._known.setdefault(batch, Known()).answers[number] = answer
         self._over(batch, [number])
         self._something.set()
         self._answered.set()
 
-    def _hand_back(self, batch: int, numbers: list[int]) -> None:
+    def _hand_back(self, batch: TakenBatch, numbers: list[int]) -> None:
         if numbers:
             self._known.setdefault(batch, Known()).handed_back += numbers
             self._over(batch, numbers)
             self._something.set()
 
-    def _over(self, batch: int, numbers: list[int]) -> None:
+    def _over(self, batch: TakenBatch, numbers: list[int]) -> None:
         under_way = self._under_way.get(batch, set())
         under_way.difference_update(numbers)
         if not under_way:
@@ -202,10 +233,10 @@ class Lane:
 
     async def _give_back(self) -> None:
         """Batches whose next message is not due, once all that was started of them is written."""
-        for number, (batch, due_at) in list(self._resting.items()):
-            if number not in self._under_way and number not in self._known:
+        for batch, due_at in list(self._resting.items()):
+            if batch not in self._under_way and batch not in self._known:
                 await pipeline.free(self._ctx, self.tenant, batch, due_at)
-                del self._resting[number]
+                del self._resting[batch]
 
     async def _until_due(self) -> float:
         async with self._ctx.store.tenant(self.tenant).transaction() as ledger:
@@ -228,7 +259,7 @@ class Lane:
         """A batch that cannot be worked on stops nobody: the others first, and it again later."""
         batch, self._batch = self._batch, None
         if batch is not None:
-            self._resting[batch.id] = (batch, utc_now() + SET_ASIDE_FOR)
+            self._resting[batch] = utc_now() + SET_ASIDE_FOR
             try:
                 await troubles.tell_set_aside(self._ctx, self.tenant, self._name, batch)
             except StoreUnavailable as error:
@@ -245,7 +276,7 @@ class Lane:
         try:
             await self._write(lambda known: pipeline.record(self._ctx, self.tenant, self._name, known))
             if self._batch is not None:
-                self._resting.setdefault(self._batch.id, (self._batch, utc_now()))
+                self._resting.setdefault(self._batch, utc_now())
             await self._give_back()
         except StoreUnavailable as error:
             log.warning("store_unavailable", tenant=self.tenant, channel=self._name, why=str(error))

@@ -9,7 +9,7 @@ from optirelay.model import CustomerId, FrozenCall, ProblemKind, TenantId
 from optirelay.stages import metrics
 from optirelay.store import Ledger
 from optirelay.store.campaigns import CampaignCounts
-from optirelay.store.reports import ClaimedReport, ToldCustomer
+from optirelay.store.reports import ClaimedReport, LostReport, ToldCustomer
 
 CALL_TAKES = timedelta(minutes=6)  # at most: by then its sender has an answer, or is gone
 
@@ -67,13 +67,24 @@ async def _alike(told: AsyncIterator[ToldCustomer], most: int) -> AsyncIterator[
 
 
 async def settle_lost(ctx: Context, tenant: TenantId, campaign: int) -> None:
-    """A call whose sender is gone may have arrived: totals go again, what adds up is in doubt."""
+    """A call that was sent so long ago that its sender must be gone may have arrived."""
     async with ctx.store.tenant(tenant).transaction() as ledger:
-        for lost in await ledger.reports.lost(campaign, CALL_TAKES):
-            if metrics.thaw(lost.call, b"").repeatable:
-                await ledger.reports.settle(lost.id, "ready")
-            else:
-                await _doubt(ledger, lost.id, lost.call, "its sender ended before an answer came")
+        await _settle_lost(ledger, await ledger.reports.lost(campaign, CALL_TAKES))
+
+
+async def settle_lost_of(ctx: Context, tenant: TenantId, worker: str) -> None:
+    """The same for what a worker sent that is known to be gone."""
+    async with ctx.store.tenant(tenant).transaction() as ledger:
+        await _settle_lost(ledger, await ledger.reports.lost_of(worker))
+
+
+async def _settle_lost(ledger: Ledger, calls: Sequence[LostReport]) -> None:
+    """Totals go again, with the job that was to send them; what adds up is in doubt."""
+    for lost in calls:
+        if metrics.thaw(lost.call, b"").repeatable:
+            await ledger.reports.settle(lost.id, "ready")
+        else:
+            await _doubt(ledger, lost.id, lost.call, "its sender ended before an answer came")
 
 
 async def send_report(ctx: Context, tenant: TenantId, claimed: ClaimedReport) -> None:
@@ -107,6 +118,7 @@ async def _doubt(ledger: Ledger, number: int, call: str, why: str) -> None:
     await ledger.problems.tell(
         ProblemKind.REPORT_IN_DOUBT,
         f"Report batch {number} ({call}) was sent and not answered for: {why}",
-        "See `optirelay doubts list --reports`; it is not sent again by itself",
+        "See `optirelay doubts list --reports`, compare with Optimove, then `optirelay doubts resolve`; it is not sent "
+        "again by itself",
         subject=str(number),
     )

@@ -15,6 +15,8 @@ from optirelay.channels import Channel, ChannelSetup
 from optirelay.engine.context import Context
 from optirelay.engine.dispatch import Dispatch
 from optirelay.engine.jobs import JobRunner
+from optirelay.engine.journal import Journal
+from optirelay.errors import NeedsOperator
 from optirelay.model import ChannelName, TenantId
 from optirelay.optimove import OptimoveClient
 from optirelay.settings import ChannelSettings, Settings
@@ -22,6 +24,7 @@ from optirelay.store import Store, StoreUnavailable
 from optirelay.store.embedded import EmbeddedPostgres
 
 EMBEDDED = "embedded"
+JOURNALS = "journals"  # the folder in data_dir where each worker keeps what is on the wire
 
 
 @contextmanager
@@ -86,11 +89,18 @@ def installed_providers() -> list[tuple[str, type[Channel]]]:
 async def work(settings: Settings, conninfo: str, stop: asyncio.Event) -> None:
     """One worker: jobs, notifications and due batches, until `stop`; what is in hand is finished or handed back.
 
-    Raises StoreUnavailable where the jobs lost their database: then all that is in hand is settled, too.
+    What a dead worker of this machine left is taken over at once. Raises StoreUnavailable where the jobs lost their
+    database: then all that is in hand is settled, too.
     """
-    async with open_context(settings, conninfo) as ctx:
-        jobs = JobRunner(conninfo, pipeline.JOBS, ctx)
-        dispatching = asyncio.create_task(Dispatch(ctx).run(stop))
+    folder = settings.service.data_dir / JOURNALS
+    async with open_context(settings, conninfo) as ctx, AsyncExitStack() as stack:
+        try:
+            journal = stack.enter_context(Journal.open(folder, ctx.worker))
+        except OSError as error:
+            why = error.strerror or str(error)
+            raise NeedsOperator(f"cannot keep a journal in {folder}: {why}; check [service] data_dir") from error
+        jobs = JobRunner(conninfo, pipeline.JOBS, ctx, runs_as=journal.runs_jobs_as)
+        dispatching = asyncio.create_task(Dispatch(ctx, journal, folder, jobs).run(stop))
         try:
             await jobs.run(ctx.worker, silence=settings.service.takeover_after, stop=stop)
         except ConnectorException as error:

@@ -1,17 +1,32 @@
-"""What became of started messages is written: outcomes, new tries, and what was handed back."""
+"""What became of started messages is written: outcomes, new tries, doubts, and what was handed back."""
 
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from optirelay.clock import utc_now
 from optirelay.engine.context import Context
-from optirelay.model import Answer, CampaignState, Doubtful, Later, ProblemKind, Refusal, Refused, TenantId
+from optirelay.engine.journal import DeadJournal
+from optirelay.model import (
+    Accepted,
+    Answer,
+    CampaignState,
+    Doubtful,
+    InDoubtRule,
+    Later,
+    ProblemKind,
+    Refusal,
+    Refused,
+    Skip,
+    TenantId,
+)
 from optirelay.stages import sending
 from optirelay.store import Ledger
-from optirelay.store.batches import Attempt, LockedBatch, TakenBatch
+from optirelay.store.batches import Again, Attempt, LockedBatch, TakenBatch
+
+WORKER_ENDED = "its worker ended before an answer came"
 
 
 @dataclass(slots=True)
@@ -22,23 +37,23 @@ class Known:
     handed_back: list[int] = field(default_factory=list)  # started, but never on the wire
 
 
-async def write_known(ctx: Context, ledger: Ledger, known: Mapping[int, Known]) -> list[int]:
-    """Write it, whatever became of the batches since. Campaigns of which a batch ended by it."""
-    ended = []
-    for number in sorted(known):
-        batch = await ledger.batches.lock(number)
+async def write_known(ctx: Context, ledger: Ledger, known: Mapping[TakenBatch, Known]) -> list[int]:
+    """Write it, whatever became of the batches since. Campaigns of which a batch is done by it."""
+    ended: list[int] = []
+    for taken in sorted(known, key=lambda taken: taken.id):
+        batch = await ledger.batches.lock(taken.id)
         if batch is None:
             continue
-        await settle(ctx, ledger, batch, known[number].answers)
-        if handed_back := known[number].handed_back:
-            await ledger.batches.move(
-                batch, handed_back, due_at=utc_now(), tries=batch.tries, first_tried_at=batch.first_tried_at
-            )
-            await ledger.batches.wake_senders()
-        was_done = batch.done
-        await ledger.batches.write(batch)
-        if batch.done and not was_done:
-            ended.append(batch.campaign)
+        if batch.fence == taken.fence:
+            await settle(ctx, ledger, batch, known[taken].answers)
+            await hand_back(ledger, batch, known[taken].handed_back)
+            touched = [batch]
+        else:
+            touched = await settle_late(ctx, ledger, batch, known[taken], ctx.worker)
+        for written in touched:
+            await ledger.batches.write(written)
+            if written.done:
+                ended.append(written.campaign)
     return ended
 
 
@@ -49,38 +64,160 @@ async def hand_back_unsent(ctx: Context, tenant: TenantId, taken: TakenBatch, sp
         if batch is None or batch.fence != taken.fence or batch.done:
             return
         unsent = [number for number in await ledger.batches.open_messages(batch) if number not in spoken_for]
-        if unsent:
-            await ledger.batches.move(
-                batch, unsent, due_at=utc_now(), tries=batch.tries, first_tried_at=batch.first_tried_at
-            )
-            await ledger.batches.write(batch)
-            await ledger.batches.wake_senders()
+        await hand_back(ledger, batch, unsent)
+        await ledger.batches.write(batch)
 
 
-async def settle(ctx: Context, ledger: Ledger, batch: LockedBatch, answers: Mapping[int, Answer]) -> None:
-    """Outcomes for what is over, a later batch for what the provider did not take for now."""
+async def hand_back(ledger: Ledger, batch: LockedBatch, messages: Sequence[int]) -> None:
+    """What never was on the wire goes into a new batch due at once; no try is counted."""
+    if messages:
+        await go_again(
+            ledger, batch, messages, Again(utc_now(), batch.tries, batch.first_tried_at, repeats=batch.repeats)
+        )
+
+
+async def go_again(ledger: Ledger, batch: LockedBatch, messages: Sequence[int], again: Again) -> None:
+    """Messages without an outcome go into a new batch; a campaign that was complete is not any more."""
+    if await ledger.batches.move(batch, messages, again):
+        if batch.done:
+            await ledger.campaigns.reopen(batch.campaign)
+        await ledger.batches.wake_senders()
+
+
+async def take_over(
+    ctx: Context, ledger: Ledger, batch: LockedBatch, worker: str, journal: DeadJournal | None = None
+) -> None:
+    """What a worker started in this batch and never settled: by its journal what it saw, else all of it was begun."""
+    left_open = await ledger.batches.open_messages(batch)
+    if journal is None:
+        known = Known(dict.fromkeys(left_open, Doubtful(WORKER_ENDED)))
+    else:
+        known = seen_of(journal, batch.id, left_open)
+    await settle(ctx, ledger, batch, known.answers, worker=worker)
+    await hand_back(ledger, batch, known.handed_back)
+
+
+def seen_of(journal: DeadJournal, batch: int, messages: Iterable[int]) -> Known:
+    """What a dead worker had seen of started messages; what it never began counts as handed back."""
+    known = Known()
+    for message in messages:
+        if journal.began(batch, message):
+            known.answers[message] = journal.answer_to(batch, message) or Doubtful(WORKER_ENDED)
+        else:
+            known.handed_back.append(message)
+    return known
+
+
+async def settle_late(ctx: Context, ledger: Ledger, batch: LockedBatch, known: Known, worker: str) -> list[LockedBatch]:
+    """What a worker saw of messages that were taken from it: their doubts become that; the batches to be written.
+
+    What it handed back, or the provider did not take for now, never arrived: if it is in doubt, it goes again.
+    """
+    messages = [*known.answers, *known.handed_back]
+    places = await ledger.batches.batches_of(batch.planned_on, messages)
+    here = set(places.pop(batch.id, ()))
+    never_arrived = [
+        m for m in messages if m in here and not isinstance(known.answers.get(m), Accepted | Refused | Doubtful)
+    ]
+    await ledger.batches.undo_doubts(batch, never_arrived, worker)
+    answers = {m: a for m, a in known.answers.items() if m in here and not isinstance(a, Doubtful)}
+    await settle(ctx, ledger, batch, answers)
+    await hand_back(ledger, batch, [m for m in known.handed_back if m in here])
+    touched = [batch]
+    for number, moved in places.items():  # they were to go again; what the first try came to is enough
+        over = {m: a for m in moved if isinstance(a := known.answers.get(m), Accepted | Refused)}
+        other = await ledger.batches.lock(number) if over else None
+        if other is not None:
+            await settle(ctx, ledger, other, over)
+            touched.append(other)
+    return touched
+
+
+async def settle(
+    ctx: Context, ledger: Ledger, batch: LockedBatch, answers: Mapping[int, Answer], *, worker: str | None = None
+) -> None:
+    """Outcomes for what is over, a later batch for what the provider did not take for now or can be repeated.
+
+    `worker`: these are what it had in hand when it ended or went silent; what can be repeated goes at once.
+    """
     now = utc_now()
     later = {message: answer for message, answer in answers.items() if isinstance(answer, Later)}
-    over = {message: answer for message, answer in answers.items() if not isinstance(answer, Later)}
+    doubtful = {message: answer for message, answer in answers.items() if isinstance(answer, Doubtful)}
+    over = {message: answer for message, answer in answers.items() if isinstance(answer, Accepted | Refused)}
     if later and not await _try_again(ctx, ledger, batch, later, now):
         over |= {message: Refused(Refusal.TOO_MANY_TRIES, answer.detail) for message, answer in later.items()}
+    if batch.repeats:  # it may have arrived before, and only its provider can say that it did not
+        ours = {m: a for m, a in over.items() if isinstance(a, Refused) and a.reason is not Refusal.REJECTED}
+        over = {m: a for m, a in over.items() if m not in ours}
+        await doubt(ctx, ledger, batch, {m: Doubtful(f"{a.reason.value}: {a.detail}") for m, a in ours.items()})
     await ledger.batches.settle(batch, over, now)
-    await ledger.batches.keep_attempts(batch, _attempts(answers, now))
-    if any(isinstance(answer, Doubtful) for answer in answers.values()):
-        await ledger.problems.tell(
-            ProblemKind.MESSAGE_IN_DOUBT,
-            f"Messages of campaign {batch.campaign_id} were written and not answered for; they may have arrived",
-            "See `optirelay doubts list`; they are not sent again by themselves",
-            channel=batch.channel,
-            campaign_id=batch.campaign_id,
-        )
+    await ledger.batches.keep_attempts(batch, _attempts({**over, **later}, now))
+    if doubtful and not await _repeat(ctx, ledger, batch, doubtful, now, at_once=worker is not None):
+        await doubt(ctx, ledger, batch, doubtful, worker=worker)
+
+
+async def _repeat(
+    ctx: Context,
+    ledger: Ledger,
+    batch: LockedBatch,
+    doubtful: Mapping[int, Doubtful],
+    now: datetime,
+    *,
+    at_once: bool,
+) -> bool:
+    """Have them sent again with the same sid, where that does no harm; no try is counted. False: they are in doubt."""
+    if _rule(ctx, ledger, batch) is not InDoubtRule.REPEAT or batch.campaign_state == CampaignState.CANCELLED:
+        return False
+    due_at = now if at_once else now + sending.pause_before(batch.repeats + 1, _jitter())
+    await ledger.batches.keep_attempts(batch, _attempts(doubtful, now))
+    await go_again(
+        ledger, batch, list(doubtful), Again(due_at, batch.tries, batch.first_tried_at, repeats=batch.repeats + 1)
+    )
+    return True
+
+
+async def skip(ctx: Context, ledger: Ledger, batch: LockedBatch, skips: Mapping[int, Skip]) -> None:
+    """These are not sent; where they may have arrived before, they are in doubt instead."""
+    if batch.repeats:
+        await doubt(ctx, ledger, batch, {m: Doubtful(f"not sent again: {reason.value}") for m, reason in skips.items()})
+    else:
+        await ledger.batches.settle(batch, skips, utc_now())
+
+
+async def doubt(
+    ctx: Context, ledger: Ledger, batch: LockedBatch, doubtful: Mapping[int, Doubtful], *, worker: str | None = None
+) -> None:
+    """These may have arrived and are not sent again: the operator is told, or they are given up."""
+    if not doubtful:
+        return
+    now = utc_now()
+    await ledger.batches.keep_attempts(batch, _attempts(doubtful, now))
+    if _rule(ctx, ledger, batch) is InDoubtRule.GIVE_UP:
+        await ledger.batches.settle(batch, {m: Refused(Refusal.GIVEN_UP) for m in doubtful}, now)
+        return
+    await ledger.batches.settle(batch, doubtful, now, worker=worker)
+    await ledger.problems.tell(
+        ProblemKind.MESSAGE_IN_DOUBT,
+        f"Messages of campaign {batch.campaign_id} were begun and not answered for; they may have arrived",
+        "See `optirelay doubts list`, ask the provider, then `optirelay doubts resolve`; they are not sent again by "
+        "themselves",
+        channel=batch.channel,
+        campaign_id=batch.campaign_id,
+    )
+
+
+def _rule(ctx: Context, ledger: Ledger, batch: LockedBatch) -> InDoubtRule:
+    channel = ctx.channels.get((ledger.tenant, batch.channel))
+    if channel is None:  # it is no longer in the settings
+        return InDoubtRule.HOLD
+    return sending.in_doubt_rule(channel.contract, ctx.channel_settings(ledger.tenant, batch.channel).in_doubt)
 
 
 async def _try_again(
     ctx: Context, ledger: Ledger, batch: LockedBatch, later: Mapping[int, Later], now: datetime
 ) -> bool:
     """Move them to a new batch, due after a pause. False where their tries are used up."""
-    settings = ctx.settings.tenants[ledger.tenant].channels[batch.channel]
+    settings = ctx.channel_settings(ledger.tenant, batch.channel)
     following = sending.next_try(
         batch.tries,
         batch.first_tried_at,
@@ -88,15 +225,19 @@ async def _try_again(
         most=settings.tries,
         within=settings.retry_within,
         after=max((answer.after for answer in later.values() if answer.after is not None), default=None),
-        jitter=random.random(),  # noqa: S311 - spreads retries, keeps no secret
+        jitter=_jitter(),
     )
     if following is None:
         return False
     due_at = now if batch.campaign_state == CampaignState.CANCELLED else following.at  # at once, to be skipped
-    await ledger.batches.move(
-        batch, list(later), due_at=due_at, tries=following.tries, first_tried_at=following.first_tried_at
+    await go_again(
+        ledger, batch, list(later), Again(due_at, following.tries, following.first_tried_at, repeats=batch.repeats)
     )
     return True
+
+
+def _jitter() -> float:
+    return random.random()  # noqa: S311 - spreads retries, keeps no secret
 
 
 def _attempts(answers: Mapping[int, Answer], now: datetime) -> Iterable[Attempt]:

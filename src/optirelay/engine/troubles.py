@@ -11,8 +11,8 @@ from optirelay.store.batches import TakenBatch
 async def channel_waits(ctx: Context, tenant: TenantId, channel: ChannelName, why: str) -> None:
     """Its provider cannot be reached: no worker takes a batch of it for a while, longer each time."""
     async with ctx.store.tenant(tenant).transaction() as ledger:
-        waits, _ = await ledger.batches.waits(channel)
-        await ledger.batches.channel_waits(channel, sending.pause_before(waits + 1, 0.5))
+        standing = await ledger.channels.standing(channel)
+        await ledger.channels.waits(channel, sending.pause_before(standing.waits + 1, 0.5))
         await ledger.problems.tell(
             ProblemKind.CHANNEL_WAITING,
             f"The provider of channel {channel} cannot be reached: {why}",
@@ -25,7 +25,7 @@ async def channel_waits(ctx: Context, tenant: TenantId, channel: ChannelName, wh
 async def channel_works(ctx: Context, tenant: TenantId, channel: ChannelName) -> None:
     """Its provider was reached."""
     async with ctx.store.tenant(tenant).transaction() as ledger:
-        await ledger.batches.channel_works(channel)
+        await ledger.channels.works(channel)
         await ledger.problems.mended(ProblemKind.CHANNEL_WAITING, channel=channel)
 
 

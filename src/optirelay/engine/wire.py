@@ -3,10 +3,14 @@
 import asyncio
 from collections.abc import Callable, Mapping
 
+import structlog
+
+from optirelay.engine.journal import Journal
 from optirelay.model import Answer, Doubtful, Sid
 from optirelay.stages.sending import HALF_SECOND, MOST_AT_ONCE
 
 SURELY = 0.8  # of what it began in the last
+log = structlog.get_logger()
 
 
 class GroupWire:
@@ -14,13 +18,17 @@ class GroupWire:
 
     def __init__(
         self,
+        batch: int,
         numbers: Mapping[Sid, int],
         learn: Callable[[int, Answer], None],
+        journal: Journal,
         *,
         first_slot_at: float,
         interval_seconds: float,
     ) -> None:
         self._loop = asyncio.get_running_loop()
+        self._batch = batch
+        self._journal = journal
         self._waiting = dict(numbers)  # not begun
         self._begun: dict[Sid, int] = {}  # begun and not answered
         self._learn = learn
@@ -28,7 +36,8 @@ class GroupWire:
         self._started_at = self._loop.time()
         self._next_slot_at = first_slot_at
         self._interval = interval_seconds
-        self._last_slot_at = first_slot_at + interval_seconds * max(0, self._size - 1)
+        last_slot_at = first_slot_at + interval_seconds * max(0, self._size - 1)
+        self._late_at = max(last_slot_at, self._started_at) + HALF_SECOND.total_seconds()
         self._closed = False
         self._settled = asyncio.Event()
         self._took_seconds = 0.0
@@ -41,16 +50,29 @@ class GroupWire:
         slot_at, self._next_slot_at = self._next_slot_at, self._next_slot_at + self._interval
         if slot_at > self._loop.time():
             await asyncio.sleep(slot_at - self._loop.time())
-        if self._closed or sid not in self._waiting:
+        if self._loop.time() > self._late_at:  # the process was stopped for long, or the machine slept
+            self.close()
+        if self._closed or sid not in self._waiting or not self._noted(self._waiting[sid]):
             return False
         self._begun[sid] = self._waiting.pop(sid)
         if not self._waiting:
             self._settle()
         return True
 
+    def _noted(self, number: int) -> bool:
+        """Whether the journal says that it begins; on a full disk it cannot, and the message waits."""
+        try:
+            self._journal.begun(self._batch, number)
+        except OSError as error:
+            log.error("journal_cannot_grow", why=str(error))  # noqa: TRY400 - its place is known
+            return False
+        return True
+
     def answered(self, sid: Sid, answer: Answer) -> None:
         """What became of a message that began; the first answer counts."""
         number = self._begun.pop(sid, None)
+        if number is not None:
+            self._journal.answered(self._batch, number, answer)
         if number is None and not self._closed:  # refused before it began
             number = self._waiting.pop(sid, None)
             if not self._waiting:
@@ -58,11 +80,14 @@ class GroupWire:
         if number is not None:
             self._learn(number, answer)
 
+    def waits_for(self, sid: Sid) -> bool:
+        """Whether this message has neither begun nor been answered for."""
+        return sid in self._waiting and not self._closed
+
     async def all_begun(self) -> None:
         """Until every message has begun, the time is over, or the channel is done."""
-        late = max(self._last_slot_at, self._started_at) + HALF_SECOND.total_seconds()
         try:
-            async with asyncio.timeout_at(late):
+            async with asyncio.timeout_at(self._late_at):
                 await self._settled.wait()
         except TimeoutError:
             self._settle()

@@ -65,6 +65,7 @@ from = "Example <news@example.com>"      # a template may say otherwise
 #timeout = "30s"                         # one call to the provider
 #tries = 12
 #retry_within = "4h"
+#in_doubt = "hold"                        # hold | repeat | give_up; default by what the provider can
 #only_to = ["*@example.com"]             # default: everybody; for trials: nobody else is written to
 
 #[tenants.{tenant}.channels.newsletter.smtp]    # with provider = "smtp"

@@ -65,7 +65,6 @@ CHANNEL = Room(
             "match",
             "quiet_hours",
             "expire_triggered_after",
-            "in_doubt",
             "require_opt_in",
             "opt_in",
             "opt_in_values",

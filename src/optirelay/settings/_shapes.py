@@ -19,6 +19,7 @@ from pydantic import (
     field_serializer,
 )
 
+from optirelay.model import InDoubtRule
 from optirelay.settings import _secrets, _values
 from optirelay.settings._faults import NOT_BUILT, BadValue, quoted, shown
 from optirelay.settings._values import HostPort, Rate, Secret
@@ -93,6 +94,7 @@ Duration = Annotated[timedelta, BeforeValidator(_values.duration())]
 AnyRate = Annotated[Rate, BeforeValidator(_values.read_rate)]
 EventId = Annotated[int, BeforeValidator(_values.whole_number(0, LARGEST_ID))]
 ChannelId = Annotated[int, BeforeValidator(_values.whole_number(1, LARGEST_ID))]
+AnyInDoubtRule = Annotated[InDoubtRule, BeforeValidator(lambda value: InDoubtRule(_values.choice(*InDoubtRule)(value)))]
 PerCall = Annotated[int, BeforeValidator(_values.whole_number(1, 1_000_000))]
 
 
@@ -140,6 +142,7 @@ class ChannelSettings(_Shape):
     timeout: Duration = written("30s")
     tries: Annotated[int, BeforeValidator(_values.whole_number(1, 100))] = written(12)
     retry_within: Duration = written("4h")
+    in_doubt: AnyInDoubtRule | None = None  # None: by the channel's contract
     only_to: Annotated[tuple[Pattern, ...], BeforeValidator(_values.read_list)] = written([])  # empty: everybody
     smtp: SmtpSettings | None = None
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 
-from optirelay.model import Message, Skip
+from optirelay.model import Contract, InDoubtRule, Message, Skip
 from optirelay.settings import Rate
 
 HALF_SECOND = timedelta(seconds=0.5)
@@ -70,6 +70,13 @@ def most_at_once(rate: Rate | None, handled: int) -> int:
 def slot_interval(rate: Rate) -> timedelta:
     """How far apart two messages of a channel with this rate leave."""
     return rate.per / rate.count * _SLACK
+
+
+def in_doubt_rule(contract: Contract, setting: InDoubtRule | None) -> InDoubtRule:
+    """What happens to a message that began and was not answered for; the setting wins over the channel's contract."""
+    if setting is not None:
+        return setting
+    return InDoubtRule.HOLD if contract is Contract.HOLD else InDoubtRule.REPEAT
 
 
 def pause_before(tries: int, jitter: float) -> timedelta:

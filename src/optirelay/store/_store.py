@@ -17,8 +17,10 @@ from optirelay.errors import NeedsOperator, TryLater
 from optirelay.model import TenantId
 from optirelay.store._migrate import migrate
 from optirelay.store._sql import Statements
+from optirelay.store.audit import Audit
 from optirelay.store.batches import Batches
 from optirelay.store.campaigns import Campaigns
+from optirelay.store.channels import Channels
 from optirelay.store.looks import Looks
 from optirelay.store.pages import Pages
 from optirelay.store.problems import Problems
@@ -67,10 +69,12 @@ class Ledger:
         self.campaigns = Campaigns(connection, tenant)
         self.pages = Pages(connection, tenant)
         self.batches = Batches(connection, tenant)
+        self.channels = Channels(connection, tenant)
         self.reports = Reports(connection, tenant)
         self.templates = Templates(connection, tenant)
         self.problems = Problems(connection, tenant)
         self.looks = Looks(connection, tenant)
+        self.audit = Audit(connection, tenant)
 
     def savepoint(self) -> AbstractAsyncContextManager[object]:
         """What goes wrong inside is undone, and the transaction goes on."""

@@ -26,9 +26,9 @@ Settled = Accepted | Refused | Doubtful | Skip
 """What ends a message."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class TakenBatch:
-    """A batch in the hands of one worker, until its lease lapses."""
+    """A batch in the hands of one worker, until its lease lapses. Taken again, it is another one."""
 
     id: int
     campaign: int
@@ -38,9 +38,7 @@ class TakenBatch:
     template_version: int | None
     started: int
     fence: int
-    tries: int
-    first_tried_at: datetime | None
-    lapsed: bool  # it was taken from a worker that went silent
+    taken_from: str | None  # the worker that had it and went silent
 
 
 @dataclass(slots=True)
@@ -53,6 +51,7 @@ class LockedBatch:
     started: int
     tries: int
     first_tried_at: datetime | None
+    repeats: int  # times that its messages were begun before and nothing was heard
     template_id: TemplateId
     template_version: int | None
     channel: ChannelName
@@ -63,10 +62,12 @@ class LockedBatch:
     in_doubt: int
     skipped: dict[str, int]
     refused: dict[str, int]
+    owner: str | None
     fence: int
     done: bool
+    told: int | None  # the report that took it
     campaign_state: str
-    waiting: bool
+    waiting: bool  # nothing of it may start: its channel waits, or is paused, or its campaign is
 
     @property
     def settled(self) -> bool:
@@ -82,6 +83,23 @@ class LockedBatch:
         else:
             reasons = self.skipped if state == "skipped" else self.refused
             reasons[reason or ""] = reasons.get(reason or "", 0) + 1
+
+    def uncount_refusal(self, reason: str) -> None:
+        """One refusal less."""
+        self.refused[reason] -= 1
+        if not self.refused[reason]:
+            del self.refused[reason]
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """How messages go again: when, and what they have behind them."""
+
+    due_at: datetime
+    tries: int
+    first_tried_at: datetime | None
+    repeats: int
+    newest: bool = False  # with their template as it is now
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,10 +182,18 @@ class Batches:
             "unstarted_messages", batch=batch.id, planned_on=batch.planned_on, started=batch.started
         )
 
-    async def settle(self, batch: LockedBatch, outcomes: Mapping[int, Settled], at: datetime) -> None:
+    async def settle(
+        self, batch: LockedBatch, outcomes: Mapping[int, Settled], at: datetime, *, worker: str | None = None
+    ) -> None:
         """Append outcomes and count them. An outcome that is there stays, but for one in doubt, which a later answer
-        settles."""
-        rows = [(self._tenant, batch.planned_on, message, *_columns(ended), at) for message, ended in outcomes.items()]
+        settles; where the batch was told already, that is kept for the next report.
+
+        `worker`: who had those in doubt in hand, and may still know more. All messages must be the batch's.
+        """
+        rows = [
+            (self._tenant, batch.planned_on, message, *_columns(ended), at, _doubted(ended, worker))
+            for message, ended in outcomes.items()
+        ]
         if not rows:
             return
         try:
@@ -176,15 +202,64 @@ class Batches:
         except errors.UniqueViolation:
             await self._merge(batch, rows)
             return
-        for _, _, _, state, reason, *_ in rows:
+        for _, _, message, state, reason, *_ in rows:
             batch.count(state, reason)
+            batch.begun += message > batch.started and state != "skipped"
 
     async def _merge(self, batch: LockedBatch, rows: list[tuple[Any, ...]]) -> None:
         await self._sql.do("incoming_outcomes")
         await self._sql.copy("copy_incoming_outcomes", rows)
-        for written in await self._sql.rows(_Merged, "merge_outcomes", batch=batch.id):
-            batch.in_doubt -= written.was_in_doubt
+        merged = await self._sql.rows(_Merged, "merge_outcomes", batch=batch.id)
+        for written in merged:
             batch.count(written.state, written.reason)
+            if written.was_in_doubt:
+                batch.in_doubt -= 1
+            else:
+                batch.begun += written.message > batch.started and written.state != "skipped"
+        if batch.told is not None:
+            for kind in ("accepted", "refused"):
+                messages = [written.message for written in merged if written.was_in_doubt and written.state == kind]
+                await self._keep_events(batch, messages, kind, told=None)
+
+    async def _keep_events(self, batch: LockedBatch, messages: Sequence[int], kind: str, *, told: int | None) -> None:
+        if messages:
+            await self._sql.do(
+                "keep_events",
+                planned_on=batch.planned_on,
+                campaign=batch.campaign,
+                messages=list(messages),
+                kind=kind,
+                told=told,
+            )
+
+    async def undo_doubts(self, batch: LockedBatch, messages: Sequence[int], worker: str | None = None) -> list[int]:
+        """Of these messages of the batch, those in doubt are open again; with `worker`, only those that it had in
+        hand. They have to be moved, in the same transaction."""
+        undone = await self._sql.values(
+            "undo_doubts", planned_on=batch.planned_on, batch=batch.id, messages=list(messages), worker=worker
+        )
+        batch.in_doubt -= len(undone)
+        return undone
+
+    async def doubts_in(self, batch: LockedBatch, messages: Sequence[int]) -> dict[int, datetime]:
+        """Of these messages those that the batch has and that are in doubt, with their send time."""
+        rows = await self._sql.rows(
+            _Doubt, "doubts_in", planned_on=batch.planned_on, batch=batch.id, messages=list(messages)
+        )
+        return {row.message: row.send_at for row in rows}
+
+    async def undo_refusals(self, batch: LockedBatch, *, sent_after: datetime) -> list[int]:
+        """What was refused, by the provider or by us, with a later send time is open again; but not what was given up,
+        which may have arrived. They have to be moved, in the same transaction."""
+        undone = await self._sql.rows(
+            _Undone, "undo_refusals", planned_on=batch.planned_on, batch=batch.id, sent_after=sent_after
+        )
+        for row in undone:
+            batch.uncount_refusal(row.reason)
+        messages = [row.message for row in undone]
+        if batch.told is not None:  # so that nobody is told again
+            await self._keep_events(batch, messages, "refused", told=batch.told)
+        return messages
 
     async def keep_attempts(self, batch: LockedBatch, attempts: Iterable[Attempt]) -> None:
         """Remember tries that did not end in acceptance."""
@@ -192,36 +267,44 @@ class Batches:
             "copy_attempts", [(self._tenant, batch.planned_on, a.message, a.at, a.outcome, a.detail) for a in attempts]
         )
 
-    async def move(
-        self,
-        batch: LockedBatch,
-        messages: Sequence[int],
-        *,
-        due_at: datetime,
-        tries: int,
-        first_tried_at: datetime | None,
-    ) -> None:
-        """Put started messages that have no outcome into a new batch, to go again."""
+    async def move(self, batch: LockedBatch, messages: Sequence[int], again: Again) -> bool:
+        """Put started messages that have no outcome into a new batch, to go again. False where there are none."""
         here = await self._sql.values(
             "still_here", batch=batch.id, planned_on=batch.planned_on, messages=list(messages)
         )
         if not here:
-            return
+            return False
         new_batch = await self._sql.value(
-            "new_batch", batch=batch.id, due_at=due_at, tries=tries, first_tried_at=first_tried_at, total=len(here)
+            "new_batch",
+            batch=batch.id,
+            due_at=again.due_at,
+            tries=again.tries,
+            first_tried_at=again.first_tried_at,
+            repeats=again.repeats,
+            newest=again.newest,
+            total=len(here),
         )
         await self._sql.do("move_messages", planned_on=batch.planned_on, messages=here, new_batch=new_batch)
         batch.total -= len(here)
         batch.begun -= len(here)
+        return True
 
-    async def reserve_slots(self, channel: ChannelName, count: int, interval: timedelta) -> timedelta:
-        """Reserve the channel's next `count` slots, `interval` apart; how long until the first."""
-        wait = await self._sql.value("slots", channel=channel, count=count, interval=interval)
-        return max(timedelta(0), timedelta(seconds=wait))
+    async def batches_of(self, planned_on: date, messages: Iterable[int]) -> dict[int, list[int]]:
+        """The batches that these messages are in by now, with those of each."""
+        rows = await self._sql.rows(_Place, "batches_of", planned_on=planned_on, messages=list(messages))
+        return _by_batch(rows)
 
-    async def slot_wait(self, channel: ChannelName) -> timedelta:
-        """How long until the channel's next free slot."""
-        return timedelta(seconds=await self._sql.value("slot_wait", channel=channel) or 0)
+    async def open_of_worker(self, worker: str) -> list[int]:
+        """The batches that a worker has."""
+        return await self._sql.values("open_of_worker", worker=worker)
+
+    async def doubts_of_worker(self, worker: str) -> dict[int, list[int]]:
+        """What a worker had in hand and is in doubt, by batch."""
+        return _by_batch(await self._sql.rows(_Place, "doubts_of_worker", worker=worker))
+
+    async def with_refusals(self, campaign: int) -> list[int]:
+        """A campaign's batches with refusals that can be tried again."""
+        return await self._sql.values("refused_batches", campaign=campaign)
 
     async def next_due(self, channel: ChannelName) -> datetime | None:
         """When the next batch that nobody has is due."""
@@ -231,19 +314,6 @@ class Batches:
     async def open_of(self, campaign: int) -> list[int]:
         """A campaign's batches that are not done."""
         return await self._sql.values("open_batches", campaign=campaign)
-
-    async def channel_waits(self, channel: ChannelName, pause: timedelta) -> None:
-        """No batch of the channel is taken for a while, by any worker; each time counts, once for all workers."""
-        await self._sql.do("channel_waits", channel=channel, pause=pause)
-
-    async def waits(self, channel: ChannelName) -> tuple[int, datetime | None]:
-        """How often in a row the channel has waited, and until when it waits now."""
-        row = await self._sql.row(_Waits, "waits", channel=channel)
-        return (row.waits, row.waits_until) if row else (0, None)
-
-    async def channel_works(self, channel: ChannelName) -> bool:
-        """Its provider was reached. True where the channel had waited before."""
-        return await self._sql.do("channel_works", channel=channel) > 0
 
     async def wake_senders(self) -> None:
         """At the commit, workers look for due batches at once."""
@@ -268,9 +338,32 @@ class _Merged:
 
 
 @dataclass(frozen=True, slots=True)
-class _Waits:
-    waits: int
-    waits_until: datetime | None
+class _Undone:
+    message: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Doubt:
+    message: int
+    send_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    batch: int
+    message: int
+
+
+def _by_batch(rows: Iterable[_Place]) -> dict[int, list[int]]:
+    found: dict[int, list[int]] = {}
+    for row in rows:
+        found.setdefault(row.batch, []).append(row.message)
+    return found
+
+
+def _doubted(ended: Settled, worker: str | None) -> str | None:
+    return worker if isinstance(ended, Doubtful) else None
 
 
 def _columns(ended: Settled) -> tuple[str, str | None, str | None]:

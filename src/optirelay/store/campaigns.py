@@ -42,6 +42,7 @@ class CampaignCounts:
     state: str
     created_at: datetime
     closed_at: datetime | None
+    channel_paused: bool
     handed_over: int
     fetching: bool
     total: int
@@ -85,9 +86,9 @@ class Campaigns:
         """Whether it is known on any channel."""
         return bool(await self._sql.value("known", campaign_id=campaign_id))
 
-    async def cancelled(self, campaign_id: CampaignId) -> bool:
-        """Whether it was cancelled; a cancel counts on every channel."""
-        return bool(await self._sql.value("cancelled", campaign_id=campaign_id))
+    async def cancelled(self, campaign_id: CampaignId, channel: ChannelName) -> bool:
+        """Whether it was cancelled: Optimove's cancel counts on every channel, the operator's on this one."""
+        return bool(await self._sql.value("cancelled", campaign_id=campaign_id, channel=channel))
 
     async def add_pass(self, campaign_id: CampaignId, channel: ChannelName, occasion: str) -> int | None:
         """A pass for this occasion, if there is none: its number in the table when it is to be read now, else None.
@@ -109,6 +110,25 @@ class Campaigns:
         for campaign in campaigns:
             await self._sql.do("end_passes", campaign=campaign)
         return campaigns
+
+    async def cancel_one(self, campaign: int) -> bool:
+        """The operator's cancel, on one channel. False where it is complete or cancelled."""
+        if not await self._sql.do("cancel_one", campaign=campaign):
+            return False
+        await self._sql.do("end_passes", campaign=campaign)
+        return True
+
+    async def pause(self, campaign: int) -> bool:
+        """Nothing of it starts from the commit on. False where it is paused, complete or cancelled."""
+        return await self._sql.do("pause", campaign=campaign) > 0
+
+    async def resume(self, campaign: int) -> bool:
+        """It goes on. False where it is not paused."""
+        return await self._sql.do("resume", campaign=campaign) > 0
+
+    async def reopen(self, campaign: int) -> None:
+        """Messages of it go again: where it was complete it is not any more. Locks it until the transaction ends."""
+        await self._sql.do("reopen", campaign=campaign)
 
     async def reading(self, pass_: int) -> Reading | None:
         """Where the pass stands, or None where there is none."""

@@ -42,6 +42,7 @@ class DoubtRow:
 
     planned_on: date
     id: int
+    batch: int
     channel: ChannelName
     campaign_id: CampaignId
     customer_id: CustomerId

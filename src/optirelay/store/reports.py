@@ -70,9 +70,10 @@ class Reports:
         self._sql = Statements(connection, "reports", {"tenant": tenant})
 
     async def take(self, campaign: int) -> int | None:
-        """Take every batch that is done and was not told, into a new report; None where there is none."""
+        """Take every batch that is done and was not told, and what changed since others were, into a new report; None
+        where there is nothing."""
         number: int = await self._sql.value("report_number")
-        taken = await self._sql.values("take_told", campaign=campaign, report=number)
+        taken: int = await self._sql.value("take_told", campaign=campaign, report=number)
         return number if taken else None
 
     async def customers(self, campaign: int, report: int) -> AsyncIterator[ToldCustomer]:
@@ -99,9 +100,10 @@ class Reports:
             body=call.body,
         )
 
-    async def claim(self, campaign: int) -> ClaimedReport | None:
-        """The next frozen call that nobody sends, now marked as sent: to be committed before it leaves."""
-        return await self._sql.row(ClaimedReport, "claim_report_batch", campaign=campaign)
+    async def claim(self, campaign: int, worker: str) -> ClaimedReport | None:
+        """The next frozen call that nobody sends, now marked as sent by this worker; to be committed before it
+        leaves."""
+        return await self._sql.row(ClaimedReport, "claim_report_batch", campaign=campaign, worker=worker)
 
     async def settle(self, report_batch: int, state: str, answer: str | None = None) -> None:
         """What became of a call: answered, ready (nothing was written), in_doubt or refused."""
@@ -111,6 +113,17 @@ class Reports:
         """Calls that were marked as sent so long ago that their sender must be gone."""
         return await self._sql.rows(LostReport, "lost_report_batches", campaign=campaign, silence=silence)
 
+    async def lost_of(self, worker: str) -> list[LostReport]:
+        """Calls that a worker which is gone had marked as sent."""
+        return await self._sql.rows(LostReport, "report_batches_of_worker", worker=worker)
+
+    async def resolve(self, report_batch: int, state: str, answer: str) -> int | None:
+        """What became of a call in doubt, as an operator says; the campaign, or None where it is not in doubt."""
+        campaign: int | None = await self._sql.value(
+            "resolve_report_batch", id=report_batch, state=state, answer=answer
+        )
+        return campaign
+
     async def reported(self, campaign: int, call: str) -> Reported:
         """What Optimove answered for; `call` is the one that names customers."""
         row = await self._sql.row(Reported, "reported", campaign=campaign, call=call)
@@ -118,5 +131,5 @@ class Reports:
         return row
 
     async def untold(self, campaign: int) -> bool:
-        """Whether a batch is done of which nothing was told."""
+        """Whether a batch is done of which nothing was told, or something changed since it was."""
         return bool(await self._sql.value("untold", campaign=campaign))

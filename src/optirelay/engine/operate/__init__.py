@@ -1,5 +1,17 @@
 """What an operator looks at and does; what it answers are the JSON shapes that people script against."""
 
+from optirelay.engine.operate.deciding import (
+    Decision,
+    Resolved,
+    cancel_campaign,
+    pause_campaign,
+    pause_channel,
+    resolve_doubts,
+    resolve_reports,
+    resume_campaign,
+    resume_channel,
+    retry_refused,
+)
 from optirelay.engine.operate.doing import (
     BadTemplates,
     Pushed,
@@ -24,19 +36,29 @@ from optirelay.engine.operate.looking import (
 
 __all__ = [
     "BadTemplates",
+    "Decision",
     "Pushed",
+    "Resolved",
     "audit",
     "campaigns",
+    "cancel_campaign",
     "channels",
     "doubts",
     "listeners",
     "masked",
     "messages",
+    "pause_campaign",
+    "pause_channel",
     "probe_online",
     "problems",
     "push_templates",
     "report_doubts",
     "report_now",
+    "resolve_doubts",
+    "resolve_reports",
+    "resume_campaign",
+    "resume_channel",
+    "retry_refused",
     "sync_listeners",
     "templates",
     "tenants_of",

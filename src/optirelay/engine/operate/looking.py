@@ -95,11 +95,11 @@ def _campaign(tenant: TenantId, counts: CampaignCounts, reported: Reported) -> S
 
 
 def _state(counts: CampaignCounts, planned: int, sending: int) -> CampaignState:
-    if counts.state in OVER:
+    if counts.state in (*OVER, CampaignState.PAUSED):
         return CampaignState(counts.state)
     if counts.fetching:
         return CampaignState.FETCHING
-    if counts.open and counts.held == counts.open:
+    if counts.open and (counts.held == counts.open or counts.channel_paused):
         return CampaignState.HELD
     if planned and not sending and counts.next_due_at is not None and counts.next_due_at > utc_now():
         return CampaignState.WAITING
@@ -261,7 +261,7 @@ async def channels(ctx: Context, tenant: str | None = None) -> list[Shape]:
     for name in tenants_of(ctx, tenant):
         async with ctx.store.tenant(name).transaction() as ledger:
             for channel in ctx.settings.tenants[name].channels.values():
-                _, waits_until = await ledger.batches.waits(ChannelName(channel.name))
+                standing = await ledger.channels.standing(ChannelName(channel.name))
                 shapes.append(
                     {
                         "tenant": name,
@@ -271,8 +271,8 @@ async def channels(ctx: Context, tenant: str | None = None) -> list[Shape]:
                         "scheduled_id": channel.scheduled_id,
                         "triggered_id": channel.triggered_id,
                         "rate": None if channel.rate is None else _rate(channel.rate),
-                        "state": "ok" if waits_until is None else "waiting",
-                        "waits_until": iso(waits_until),
+                        "state": "paused" if standing.paused else "waiting" if standing.waits_until else "ok",
+                        "waits_until": iso(standing.waits_until),
                     }
                 )
     return shapes

@@ -2,24 +2,27 @@
 
 -- name: take_batch
 -- The next due batch of the channel whose lease is free or lapsed. Its fence grows: who had it before is shut out.
+-- A paused campaign's and a paused channel's are left.
 update batch b
 set owner = %(owner)s, lease_until = clock_timestamp() + %(lease)s::interval, fence = fence + 1
 from (
-  select n.tenant, n.id, n.owner is not null as lapsed
+  select n.tenant, n.id, n.owner as taken_from
   from batch n join channel h on h.tenant = n.tenant and h.name = n.channel
+  join campaign p on p.tenant = n.tenant and p.id = n.campaign
   where n.tenant = %(tenant)s and n.channel = %(channel)s and n.done_at is null and n.due_at <= %(now)s
     and (n.lease_until is null or n.lease_until < clock_timestamp())
-    and (h.waits_until is null or h.waits_until < clock_timestamp())
+    and (h.waits_until is null or h.waits_until < clock_timestamp()) and h.paused_at is null and p.state <> 'paused'
   order by n.due_at limit 1 for update of n skip locked
 ) n, campaign c
 where b.tenant = n.tenant and b.id = n.id and c.tenant = b.tenant and c.id = b.campaign
-returning b.id, b.campaign, c.campaign_id, c.planned_on, b.template_id, b.template_version, b.started, b.fence, b.tries, b.first_tried_at, n.lapsed;
+returning b.id, b.campaign, c.campaign_id, c.planned_on, b.template_id, b.template_version, b.started, b.fence, n.taken_from;
 
 -- name: lock_batch
--- The batch with its counters, locked; `mine` where the fence is still the caller's and the campaign may be sent.
-select b.id, b.campaign, c.campaign_id, b.started, b.tries, b.first_tried_at, b.template_id, b.template_version, b.channel, c.planned_on,
-       b.total, b.begun, b.accepted, b.in_doubt, b.skipped, b.refused, b.fence, b.done_at is not null as done,
-       c.state as campaign_state, coalesce(h.waits_until > clock_timestamp(), false) as waiting
+-- The batch with its counters, locked; `waiting` where nothing of it may start now.
+select b.id, b.campaign, c.campaign_id, b.started, b.tries, b.first_tried_at, b.repeats, b.template_id, b.template_version, b.channel, c.planned_on,
+       b.total, b.begun, b.accepted, b.in_doubt, b.skipped, b.refused, b.owner, b.fence, b.done_at is not null as done, b.told,
+       c.state as campaign_state,
+       coalesce(h.waits_until > clock_timestamp(), false) or h.paused_at is not null or c.state = 'paused' as waiting
 from batch b
 join campaign c on c.tenant = b.tenant and c.id = b.campaign
 join channel h on h.tenant = b.tenant and h.name = b.channel
@@ -49,16 +52,6 @@ where m.id > %(started)s
   and (select o.state from outcome o where o.tenant = %(tenant)s and o.planned_on = %(planned_on)s and o.message = m.id) is null
 order by m.id limit %(limit)s;
 
--- name: slots
--- The channel's next free slot; the caller's messages get it and those behind it, `interval` apart.
-update channel set next_slot_at = greatest(next_slot_at, clock_timestamp()) + %(count)s * %(interval)s::interval
-where tenant = %(tenant)s and name = %(channel)s
-returning extract(epoch from next_slot_at - %(count)s * %(interval)s::interval - clock_timestamp())::float8 as wait;
-
--- name: slot_wait
-select extract(epoch from next_slot_at - clock_timestamp())::float8 as wait from channel
-where tenant = %(tenant)s and name = %(channel)s and next_slot_at > clock_timestamp();
-
 -- name: open_messages
 -- What was started and has no outcome.
 with here as materialized (select id from message where tenant = %(tenant)s and batch = %(batch)s)
@@ -75,13 +68,13 @@ where m.id > %(started)s
 order by m.id;
 
 -- name: copy_outcomes
-copy outcome (tenant, planned_on, message, state, reason, provider_id, at) from stdin;
+copy outcome (tenant, planned_on, message, state, reason, provider_id, at, worker) from stdin;
 
 -- name: incoming_outcomes
 create temporary table if not exists incoming_outcome (like outcome) on commit delete rows;
 
 -- name: copy_incoming_outcomes
-copy incoming_outcome (tenant, planned_on, message, state, reason, provider_id, at) from stdin;
+copy incoming_outcome (tenant, planned_on, message, state, reason, provider_id, at, worker) from stdin;
 
 -- name: merge_outcomes
 -- An outcome stays what it is, but for one in doubt, which a late answer settles. Returns what was written; `was_in_doubt` says over what.
@@ -89,9 +82,36 @@ insert into outcome as o select i.* from incoming_outcome i
 join message m on m.tenant = i.tenant and m.planned_on = i.planned_on and m.id = i.message and m.batch = %(batch)s
 where i.tenant = %(tenant)s
 on conflict (tenant, planned_on, message) do update
-  set state = excluded.state, reason = excluded.reason, provider_id = excluded.provider_id, at = excluded.at
+  set state = excluded.state, reason = excluded.reason, provider_id = excluded.provider_id, at = excluded.at, worker = null
   where o.state = 'in_doubt' and excluded.state <> 'in_doubt'
 returning o.message, o.state::text as state, o.reason, xmax <> 0 as was_in_doubt;
+
+-- name: keep_events
+-- Its batch was told already, so a later report tells what became of the message.
+insert into event (tenant, planned_on, message, campaign, kind, told)
+select %(tenant)s, %(planned_on)s, m, %(campaign)s, %(kind)s, %(told)s from unnest(%(messages)s::bigint[]) m
+on conflict do nothing;
+
+-- name: undo_doubts
+-- Messages of the batch that were in doubt and are open again; with a worker, only those that it had in hand.
+delete from outcome o using message m
+where m.tenant = %(tenant)s and m.planned_on = %(planned_on)s and m.id = any(%(messages)s) and m.batch = %(batch)s
+  and o.tenant = m.tenant and o.planned_on = m.planned_on and o.message = m.id
+  and o.state = 'in_doubt' and (%(worker)s::text is null or o.worker = %(worker)s)
+returning o.message;
+
+-- name: doubts_in
+-- Of these messages those that the batch has and that are in doubt, with their send time.
+select m.id as message, m.send_at from message m
+join outcome o on o.tenant = m.tenant and o.planned_on = m.planned_on and o.message = m.id
+where m.tenant = %(tenant)s and m.planned_on = %(planned_on)s and m.id = any(%(messages)s) and m.batch = %(batch)s and o.state = 'in_doubt'
+order by m.id;
+
+-- name: undo_refusals
+-- Messages of the batch that were refused, are not too late and are open again; one that was given up may have arrived and stays.
+delete from outcome o using (select id from message where tenant = %(tenant)s and batch = %(batch)s and send_at > %(sent_after)s offset 0) m
+where o.tenant = %(tenant)s and o.planned_on = %(planned_on)s and o.message = m.id and o.state = 'refused' and o.reason <> 'given_up'
+returning o.message, o.reason;
 
 -- name: copy_attempts
 copy attempt (tenant, planned_on, message, at, outcome, detail) from stdin;
@@ -104,9 +124,12 @@ where m.id = any(%(messages)s)
   and (select o.state from outcome o where o.tenant = %(tenant)s and o.planned_on = %(planned_on)s and o.message = m.id) is null;
 
 -- name: new_batch
-insert into batch (tenant, campaign, channel, template_id, template_version, due_at, tries, first_tried_at, total)
-select tenant, campaign, channel, template_id, template_version, %(due_at)s, %(tries)s, %(first_tried_at)s, %(total)s
-from batch where tenant = %(tenant)s and id = %(batch)s
+-- With `newest`, it is of its template as that is now.
+insert into batch (tenant, campaign, channel, template_id, template_version, due_at, tries, first_tried_at, repeats, total)
+select b.tenant, b.campaign, b.channel, b.template_id, case when %(newest)s then t.version else b.template_version end,
+       %(due_at)s, %(tries)s, %(first_tried_at)s, %(repeats)s, %(total)s
+from batch b left join template t on t.tenant = b.tenant and t.channel = b.channel and t.template_id = b.template_id
+where b.tenant = %(tenant)s and b.id = %(batch)s
 returning id;
 
 -- name: move_messages
@@ -116,23 +139,31 @@ where tenant = %(tenant)s and planned_on = %(planned_on)s and id = any(%(message
 -- name: next_due
 select greatest(min(b.due_at), h.waits_until) as due_at from batch b
 join channel h on h.tenant = b.tenant and h.name = b.channel
-where b.tenant = %(tenant)s and b.channel = %(channel)s and b.done_at is null
+join campaign c on c.tenant = b.tenant and c.id = b.campaign
+where b.tenant = %(tenant)s and b.channel = %(channel)s and b.done_at is null and h.paused_at is null and c.state <> 'paused'
   and (b.lease_until is null or b.lease_until < clock_timestamp())
 group by h.waits_until;
 
 -- name: open_batches
 select id from batch where tenant = %(tenant)s and campaign = %(campaign)s and done_at is null order by id;
 
--- name: channel_waits
-update channel set waits = waits + 1, waits_until = clock_timestamp() + %(pause)s::interval
-where tenant = %(tenant)s and name = %(channel)s and (waits_until is null or waits_until < clock_timestamp());
+-- name: open_of_worker
+select id from batch where tenant = %(tenant)s and owner = %(worker)s and done_at is null order by id;
 
--- name: waits
-select waits, case when waits_until > clock_timestamp() then waits_until end as waits_until from channel
-where tenant = %(tenant)s and name = %(channel)s;
+-- name: doubts_of_worker
+-- Messages in doubt that a worker had in hand when it ended or went silent.
+select m.batch, m.id as message from outcome o
+join message m on m.tenant = o.tenant and m.planned_on = o.planned_on and m.id = o.message
+where o.tenant = %(tenant)s and o.state = 'in_doubt' and o.worker = %(worker)s order by 1, 2;
 
--- name: channel_works
-update channel set waits = 0, waits_until = null where tenant = %(tenant)s and name = %(channel)s and waits > 0;
+-- name: batches_of
+-- Where messages are by now.
+select batch, id as message from message
+where tenant = %(tenant)s and planned_on = %(planned_on)s and id = any(%(messages)s) order by 1, 2;
+
+-- name: refused_batches
+-- A campaign's batches with refusals that can be tried again.
+select id from batch where tenant = %(tenant)s and campaign = %(campaign)s and refused - 'given_up' <> '{}' order by id;
 
 -- name: wake_senders
 select pg_notify('optirelay_batch', %(tenant)s::text);

@@ -1,7 +1,11 @@
 -- Campaigns and their passes; every statement is one tenant's.
 
 -- name: cancelled
-select exists (select from campaign where tenant = %(tenant)s and campaign_id = %(campaign_id)s and state = 'cancelled') as cancelled;
+-- By Optimove on any channel, or by the operator on this one.
+select exists (
+  select from campaign where tenant = %(tenant)s and campaign_id = %(campaign_id)s and state = 'cancelled'
+    and (not cancelled_by_operator or channel = %(channel)s)
+) as cancelled;
 
 -- name: keep_campaign
 insert into campaign (tenant, channel, kind, campaign_id, planned_on, state, closed_at)
@@ -22,11 +26,25 @@ having not coalesce(bool_or(occasion = %(occasion)s), false)
 returning id, state;
 
 -- name: reopen
-update campaign set state = 'open', closed_at = null where tenant = %(tenant)s and id = %(campaign)s and state = 'complete';
+-- Locks it, also where nothing changes: whoever is closing it comes before or sees what is new.
+update campaign set state = case state when 'complete' then 'open' else state end,
+  closed_at = case state when 'complete' then null else closed_at end
+where tenant = %(tenant)s and id = %(campaign)s;
 
 -- name: cancel
-update campaign set state = 'cancelled', closed_at = clock_timestamp()
-where tenant = %(tenant)s and campaign_id = %(campaign_id)s and state <> 'cancelled' returning id;
+-- By Optimove, on every channel. One that the operator had cancelled is now cancelled by Optimove.
+update campaign set state = 'cancelled', closed_at = clock_timestamp(), cancelled_by_operator = false
+where tenant = %(tenant)s and campaign_id = %(campaign_id)s and (state <> 'cancelled' or cancelled_by_operator) returning id;
+
+-- name: cancel_one
+update campaign set state = 'cancelled', closed_at = clock_timestamp(), cancelled_by_operator = true
+where tenant = %(tenant)s and id = %(campaign)s and state in ('open', 'paused');
+
+-- name: pause
+update campaign set state = 'paused' where tenant = %(tenant)s and id = %(campaign)s and state = 'open';
+
+-- name: resume
+update campaign set state = 'open' where tenant = %(tenant)s and id = %(campaign)s and state = 'paused';
 
 -- name: known
 select exists (select from campaign where tenant = %(tenant)s and campaign_id = %(campaign_id)s) as known;
@@ -74,11 +92,12 @@ select exists (select from pass where tenant = %(tenant)s and campaign = %(campa
 
 -- name: complete
 update campaign set state = 'complete', closed_at = clock_timestamp()
-where tenant = %(tenant)s and id = %(campaign)s and state = 'open';
+where tenant = %(tenant)s and id = %(campaign)s and state in ('open', 'paused');
 
 -- name: counts
 -- One row a campaign, from batch counters and pages alone.
 select c.id, c.channel, c.kind, c.campaign_id, c.planned_on, c.state, c.created_at, c.closed_at,
+       (select h.paused_at is not null from channel h where h.tenant = c.tenant and h.name = c.channel) as channel_paused,
        coalesce(p.handed_over, 0)::int as handed_over, exists (select from pass where tenant = c.tenant and campaign = c.id and state <> 'done') as fetching,
        coalesce(b.total, 0)::int as total, coalesce(b.begun, 0)::int as begun, coalesce(b.accepted, 0)::int as accepted,
        coalesce(b.in_doubt, 0)::int as in_doubt, coalesce(b.open, 0)::int as open, coalesce(b.held, 0)::int as held, b.next_due_at,

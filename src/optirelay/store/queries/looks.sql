@@ -14,7 +14,7 @@ select at, outcome, detail from attempt
 where tenant = %(tenant)s and planned_on = %(planned_on)s and message = %(message)s order by at;
 
 -- name: doubts
-select o.planned_on, o.message as id, c.channel, c.campaign_id, m.customer_id, m.address, o.at as since
+select o.planned_on, o.message as id, m.batch, c.channel, c.campaign_id, m.customer_id, m.address, o.at as since
 from outcome o
 join message m on m.tenant = o.tenant and m.planned_on = o.planned_on and m.id = o.message
 join campaign c on c.tenant = m.tenant and c.id = m.campaign

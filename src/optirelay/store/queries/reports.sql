@@ -1,22 +1,35 @@
 -- What Optimove is told: frozen, numbered, once; every statement is one tenant's.
 
 -- name: take_told
--- Whole batches that are done and of which nothing was told yet.
-update batch set told = %(report)s
-where tenant = %(tenant)s and campaign = %(campaign)s and done_at is not null and told is null
-  and (accepted > 0 or refused <> '{}')
-returning id;
+-- Whole batches that are done and of which nothing was told yet, and what changed since others were told. How many of either.
+with batches as (
+  update batch set told = %(report)s
+  where tenant = %(tenant)s and campaign = %(campaign)s and done_at is not null and told is null
+    and (accepted > 0 or refused <> '{}')
+  returning id
+), events as (
+  update event set told = %(report)s where tenant = %(tenant)s and campaign = %(campaign)s and told is null returning message
+)
+select (select count(*) from batches) + (select count(*) from events) as taken;
 
 -- name: report_number
 select nextval(pg_get_serial_sequence('report_batch', 'id')) as id where %(tenant)s is not null;
 
 -- name: told_customers
--- Who was sent to and who was refused, in the order in which calls are cut.
-select case o.state when 'accepted' then 'sent' else 'dropped' end as event, m.template_id, (o.at at time zone 'UTC')::date as on_date, m.customer_id
-from batch b
-join message m on m.tenant = b.tenant and m.batch = b.id
+-- Who was sent to and who was refused, in the order in which calls are cut; nobody of whom the same was told before.
+select case told.state when 'accepted' then 'sent' else 'dropped' end as event, m.template_id, (o.at at time zone 'UTC')::date as on_date, m.customer_id
+from (
+  select m.tenant, m.planned_on, m.id as message, o.state::text as state
+  from batch b
+  join message m on m.tenant = b.tenant and m.batch = b.id
+  join outcome o on o.tenant = m.tenant and o.planned_on = m.planned_on and o.message = m.id
+  where b.tenant = %(tenant)s and b.campaign = %(campaign)s and b.told = %(report)s and o.state in ('accepted', 'refused')
+    and not exists (select from event e where e.tenant = m.tenant and e.planned_on = m.planned_on and e.message = m.id and e.kind = o.state::text)
+  union all
+  select tenant, planned_on, message, kind from event where tenant = %(tenant)s and campaign = %(campaign)s and told = %(report)s
+) told
+join message m on m.tenant = told.tenant and m.planned_on = told.planned_on and m.id = told.message
 join outcome o on o.tenant = m.tenant and o.planned_on = m.planned_on and o.message = m.id
-where b.tenant = %(tenant)s and b.campaign = %(campaign)s and b.told = %(report)s and o.state in ('accepted', 'refused')
 order by 1 desc, 2, 3, m.id;
 
 -- name: told_totals
@@ -30,7 +43,7 @@ values (%(tenant)s, %(campaign)s, %(call)s, %(event)s, %(customers)s, %(body)s);
 
 -- name: claim_report_batch
 -- The next frozen batch that nobody is sending.
-update report_batch set state = 'sent', sent_at = clock_timestamp()
+update report_batch set state = 'sent', sent_at = clock_timestamp(), worker = %(worker)s
 where tenant = %(tenant)s and id = (
   select id from report_batch where tenant = %(tenant)s and campaign = %(campaign)s and state = 'ready' order by id limit 1 for update skip locked
 )
@@ -47,6 +60,15 @@ select id, call from report_batch
 where tenant = %(tenant)s and campaign = %(campaign)s and state = 'sent' and sent_at < clock_timestamp() - %(silence)s::interval
 for update skip locked;
 
+-- name: report_batches_of_worker
+select id, call from report_batch where tenant = %(tenant)s and state = 'sent' and worker = %(worker)s for update;
+
+-- name: resolve_report_batch
+-- What an operator says of one in doubt; the campaign that it is about.
+update report_batch set state = %(state)s, answer = %(answer)s, answered_at = case when %(state)s = 'answered' then clock_timestamp() end
+where tenant = %(tenant)s and id = %(id)s and state = 'in_doubt'
+returning campaign;
+
 -- name: reported
 select coalesce(sum(customers) filter (where state = 'answered' and event = 'sent' and call = %(call)s), 0)::int as accepted,
        count(*) filter (where state = 'in_doubt')::int as in_doubt_batches, count(*) filter (where state in ('ready', 'sent'))::int as open,
@@ -55,4 +77,5 @@ from report_batch where tenant = %(tenant)s and campaign = %(campaign)s;
 
 -- name: untold
 select exists (select from batch where tenant = %(tenant)s and campaign = %(campaign)s and done_at is not null and told is null
-  and (accepted > 0 or refused <> '{}')) as untold;
+  and (accepted > 0 or refused <> '{}'))
+  or exists (select from event where tenant = %(tenant)s and campaign = %(campaign)s and told is null) as untold;

@@ -1,0 +1,47 @@
+"""A started group becomes what a channel sends: each message by its template, in the version it was planned with."""
+
+from collections.abc import Sequence
+
+from optirelay.clock import utc_now
+from optirelay.engine.context import Context
+from optirelay.model import ChannelName, Message, Outgoing, Refusal, Refused, TenantId
+from optirelay.stages.content import BadTemplate, CannotRender, MailTemplate, prepare
+from optirelay.store import Ledger
+from optirelay.store.batches import LockedBatch, TakenBatch
+
+
+async def required_tags(ledger: Ledger, batch: LockedBatch) -> Sequence[str] | None:
+    """What the batch's template cannot do without; None where the template is not ours yet."""
+    if batch.template_version is None:
+        return None
+    return (await ledger.templates.content(batch.channel, batch.template_id, batch.template_version)).required
+
+
+async def render(
+    ctx: Context, tenant: TenantId, channel: ChannelName, taken: TakenBatch, group: Sequence[Message]
+) -> tuple[list[Outgoing], dict[int, Refused]]:
+    """What is sent to each of a group, and those for whom it could not be made."""
+    outgoing: list[Outgoing] = []
+    refused: dict[int, Refused] = {}
+    try:
+        template = await _prepared(ctx, tenant, channel, taken)
+    except BadTemplate as error:
+        return outgoing, {message.number: Refused(Refusal.RENDER_FAILED, str(error)) for message in group}
+    for message in group:
+        try:
+            mail = template.render(message, campaign_id=taken.campaign_id, template_id=taken.template_id, at=utc_now())
+        except CannotRender as error:
+            refused[message.number] = Refused(Refusal.RENDER_FAILED, str(error))
+        else:
+            outgoing.append(mail)
+    return outgoing, refused
+
+
+async def _prepared(ctx: Context, tenant: TenantId, channel: ChannelName, taken: TakenBatch) -> MailTemplate:
+    assert taken.template_version is not None
+    key = (tenant, channel, taken.template_id, taken.template_version)
+    if key not in ctx.prepared:
+        async with ctx.store.tenant(tenant).transaction() as ledger:
+            content = await ledger.templates.content(channel, taken.template_id, taken.template_version)
+        ctx.prepared[key] = prepare(content, default_sender=ctx.channel_settings(tenant, channel).sender)
+    return ctx.prepared[key]

@@ -1,0 +1,57 @@
+"""What all workers must know of one tenant's channels: whether anything may start, and the next slots of the rate."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from psycopg import AsyncConnection
+
+from optirelay.model import ChannelName
+from optirelay.store._sql import Statements
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelStanding:
+    """Whether anything of a channel may start."""
+
+    waits: int  # in a row, for its provider
+    waits_until: datetime | None
+    paused: bool
+
+
+class Channels:
+    """One tenant's channels."""
+
+    def __init__(self, connection: AsyncConnection[Any], tenant: int) -> None:
+        self._sql = Statements(connection, "channels", {"tenant": tenant})
+
+    async def standing(self, channel: ChannelName) -> ChannelStanding:
+        """Whether anything of the channel may start."""
+        row = await self._sql.row(ChannelStanding, "standing", channel=channel)
+        assert row is not None, "the store makes every channel of the settings known"
+        return row
+
+    async def waits(self, channel: ChannelName, pause: timedelta) -> None:
+        """No batch of the channel is taken for a while, by any worker; each time counts, once for all workers."""
+        await self._sql.do("waits", channel=channel, pause=pause)
+
+    async def works(self, channel: ChannelName) -> None:
+        """Its provider was reached: nothing waits for it."""
+        await self._sql.do("works", channel=channel)
+
+    async def pause(self, channel: ChannelName) -> bool:
+        """Nothing of it starts from the commit on. False where it was paused before."""
+        return await self._sql.do("pause", channel=channel) > 0
+
+    async def resume(self, channel: ChannelName) -> bool:
+        """It goes on. False where it was not paused."""
+        return await self._sql.do("resume", channel=channel) > 0
+
+    async def reserve_slots(self, channel: ChannelName, count: int, interval: timedelta) -> timedelta:
+        """Reserve the channel's next `count` slots, `interval` apart; how long until the first."""
+        wait = await self._sql.value("slots", channel=channel, count=count, interval=interval)
+        return max(timedelta(0), timedelta(seconds=wait))
+
+    async def slot_wait(self, channel: ChannelName) -> timedelta:
+        """How long until the channel's next free slot."""
+        return timedelta(seconds=await self._sql.value("slot_wait", channel=channel) or 0)
