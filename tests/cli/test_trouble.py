@@ -80,6 +80,8 @@ async def test_a_campaign_that_several_tenants_have_needs_its_tenant_named(
             ("campaigns", "show", campaign_id),
             ("messages", "show", "--campaign", campaign_id, "--customer", "C-1"),
             ("report", "now", "--campaign", campaign_id),
+            ("campaigns", "pause", campaign_id),
+            ("doubts", "resolve", "--sent", "--reason", "x", "--campaign", campaign_id),
         ):
             capsys.readouterr()
             assert await asyncio.to_thread(run_command, [*command, "--config", config]) == 2

@@ -38,7 +38,7 @@ database = "embedded"
 data_dir = "data"
 listen = "127.0.0.1:{listen}"
 workers = 1
-takeover_after = "2s"
+takeover_after = "10m"
 
 [tenants.acme]
 api_url = "{optimove}"

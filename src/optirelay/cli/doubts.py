@@ -11,6 +11,7 @@ from optirelay.cli._shared import (
     Config,
     Tenant,
     complain,
+    one_tenant,
     print_json,
     print_rows,
     run,
@@ -72,7 +73,10 @@ def resolve(
     async def decide(c: Context) -> operate.Resolved:
         if report:
             return await operate.resolve_reports(c, decision, reason, report, tenant=tenant)
-        return await operate.resolve_doubts(c, decision, reason, tenant=tenant, sids=sids or (), campaign_id=campaign)
+        if campaign is None:
+            return await operate.resolve_doubts(c, decision, reason, tenant=tenant, sids=sids or ())
+        named = one_tenant(await operate.campaigns(c, tenant=tenant, campaign_id=campaign), campaign)
+        return await operate.resolve_doubts(c, decision, reason, tenant=named, campaign_id=campaign)
 
     resolved = run(settings_of(ctx, config), decide)
     say(f"{resolved.done} resolved.")
