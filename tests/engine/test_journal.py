@@ -130,6 +130,21 @@ def test_a_file_that_is_no_journal_is_taken_away(tmp_path: Path) -> None:
     assert not path.exists()
 
 
+def test_after_the_machine_was_started_anew_everything_may_have_begun(tmp_path: Path) -> None:
+    with Journal.open(tmp_path, "w1") as journal:
+        journal.begun(1, 1)
+        journal.answered(1, 1, Accepted())
+    (path,) = journals_in(tmp_path)
+    boot = Path("/proc/sys/kernel/random/boot_id").read_bytes().strip()
+    content = path.read_bytes()
+    assert content.count(boot) == 1
+    path.write_bytes(content.replace(boot, b"0" * len(boot)))
+    dead = leave(journal, tmp_path)
+    assert dead.began(1, 1)
+    assert dead.began(1, 2)
+    assert dead.answer_to(1, 1) is None
+
+
 def test_others_cannot_read_who_is_written_to(tmp_path: Path) -> None:
     folder = tmp_path / "journals"
     with Journal.open(folder, "w1"):

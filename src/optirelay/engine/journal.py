@@ -2,7 +2,8 @@
 
 A slot for each open message says *begun*, set before its first byte leaves, then *answered*, with the answer, until its
 outcome is committed. The kernel has what was written the moment it was, so a kill -9 loses nothing of it. The worker
-holds a lock on its file; whoever gets that lock knows that the worker is dead, and by the file what it had seen.
+holds a lock on its file; whoever gets that lock knows that the worker is dead, and by the file what it had seen. Since
+the machine was started anew, or on another one, the file may be older than what happened, and tells nothing.
 """
 
 import fcntl
@@ -22,6 +23,8 @@ FIRST_SLOTS = 2048
 ENDING = ".journal"
 _MAGIC = b"optirelay journal 1\n"
 _JOBS_AT = 32  # where the header keeps the number under which the worker runs jobs
+_BOOT_AT = 64  # and which start of which machine's it is
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _NUMBER = struct.Struct("<q")
 _KEY = struct.Struct("<qq")  # batch, message
 _KEY_AT = 8
@@ -43,6 +46,8 @@ class Journal:
         os.posix_fallocate(file, 0, self._octets)  # a disk that is full is an error here, not a fault of the memory
         self._map = mmap.mmap(file, self._octets)
         self._map[: len(_MAGIC)] = _MAGIC
+        boot = _boot()
+        self._map[_BOOT_AT : _BOOT_AT + len(boot)] = boot
         self._free = list(range(FIRST_SLOTS, 0, -1))  # slot 0 is the header
         self._at: dict[tuple[int, int], int] = {}
 
@@ -123,16 +128,16 @@ class DeadJournal:
 
     worker: str
     jobs: int | None  # the number under which it ran jobs
-    _seen: dict[tuple[int, int], Answer | None] = field(repr=False)
+    _seen: dict[tuple[int, int], Answer | None] | None = field(repr=False)  # None: nothing can be told
     _path: Path
 
     def began(self, batch: int, message: int) -> bool:
         """Whether its first byte may have left."""
-        return (batch, message) in self._seen
+        return self._seen is None or (batch, message) in self._seen
 
     def answer_to(self, batch: int, message: int) -> Answer | None:
         """What the provider answered; None where nothing was heard."""
-        return self._seen.get((batch, message))
+        return None if self._seen is None else self._seen.get((batch, message))
 
     def remove(self) -> None:
         """All of it is settled."""
@@ -162,7 +167,9 @@ def dead_journal(path: Path) -> Iterator[DeadJournal | None]:
         content = path.read_bytes()
         if content.startswith(_MAGIC):
             (jobs,) = _NUMBER.unpack_from(content, _JOBS_AT)
-            yield DeadJournal(path.stem, jobs or None, dict(_read(content)), path)
+            boot = _boot()
+            whole = bool(boot) and content.startswith(boot, _BOOT_AT)
+            yield DeadJournal(path.stem, jobs or None, dict(_read(content)) if whole else None, path)
         else:
             path.unlink(missing_ok=True)
             yield None
@@ -176,6 +183,14 @@ def journals_in(folder: Path) -> list[Path]:
         return sorted(folder.glob(f"*{ENDING}"), key=lambda path: path.stat().st_mtime)
     except FileNotFoundError:  # one ended meanwhile
         return sorted(folder.glob(f"*{ENDING}"))
+
+
+def _boot() -> bytes:
+    """What is the same until this machine is started anew; nothing where it cannot be told."""
+    try:
+        return _BOOT_ID.read_bytes().strip()
+    except OSError:
+        return b""
 
 
 def _read(content: bytes) -> Iterator[tuple[tuple[int, int], Answer | None]]:
