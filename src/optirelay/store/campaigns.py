@@ -179,9 +179,9 @@ class Campaigns:
         """The same numbers by counting rows: slow at a million, for --audit."""
         return await self._sql.rows(RowCount, "row_counts", campaign=campaign, planned_on=planned_on)
 
-    async def batch_faults(self, campaign: int) -> list[int]:
+    async def batch_faults(self, campaign: int, planned_on: date) -> list[int]:
         """Batches whose counters differ from their rows; there should be none."""
-        return await self._sql.values("batch_faults", campaign=campaign)
+        return await self._sql.values("batch_faults", campaign=campaign, planned_on=planned_on)
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,7 +122,7 @@ async def audit(ctx: Context, tenant: str, campaign: Shape) -> list[str]:
     async with ctx.store.tenant(name).snapshot() as ledger:
         (counts,) = await ledger.campaigns.counts(CampaignId(campaign["campaign_id"]), ChannelName(campaign["channel"]))
         rows = await ledger.campaigns.row_counts(counts.id, counts.planned_on)
-        bad_batches = await ledger.campaigns.batch_faults(counts.id)
+        bad_batches = await ledger.campaigns.batch_faults(counts.id, counts.planned_on)
         said = _campaign(name, counts, await ledger.reports.reported(counts.id, metrics.INTERACTIONS))
     counted: Counter[str] = Counter()
     reasons: dict[str, Counter[str]] = {"skipped": Counter(), "refused": Counter()}

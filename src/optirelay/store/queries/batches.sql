@@ -94,22 +94,24 @@ on conflict do nothing;
 
 -- name: undo_doubts
 -- Messages of the batch that were in doubt and are open again; with a worker, only those that it had in hand.
-delete from outcome o using message m
-where m.tenant = %(tenant)s and m.planned_on = %(planned_on)s and m.id = any(%(messages)s) and m.batch = %(batch)s
-  and o.tenant = m.tenant and o.planned_on = m.planned_on and o.message = m.id
+with here as materialized (select id from message where tenant = %(tenant)s and batch = %(batch)s)
+delete from outcome o using here m
+where m.id = any(%(messages)s) and o.tenant = %(tenant)s and o.planned_on = %(planned_on)s and o.message = m.id
   and o.state = 'in_doubt' and (%(worker)s::text is null or o.worker = %(worker)s)
 returning o.message;
 
 -- name: doubts_in
 -- Of these messages those that the batch has and that are in doubt, with their send time.
-select m.id as message, m.send_at from message m
-join outcome o on o.tenant = m.tenant and o.planned_on = m.planned_on and o.message = m.id
-where m.tenant = %(tenant)s and m.planned_on = %(planned_on)s and m.id = any(%(messages)s) and m.batch = %(batch)s and o.state = 'in_doubt'
+with here as materialized (select id, send_at from message where tenant = %(tenant)s and batch = %(batch)s)
+select m.id as message, m.send_at from here m
+where m.id = any(%(messages)s)
+  and (select o.state from outcome o where o.tenant = %(tenant)s and o.planned_on = %(planned_on)s and o.message = m.id) = 'in_doubt'
 order by m.id;
 
 -- name: undo_refusals
 -- Messages of the batch that were refused, are not too late and are open again; one that was given up may have arrived and stays.
-delete from outcome o using (select id from message where tenant = %(tenant)s and batch = %(batch)s and send_at > %(sent_after)s offset 0) m
+with here as materialized (select id from message where tenant = %(tenant)s and batch = %(batch)s and send_at > %(sent_after)s)
+delete from outcome o using here m
 where o.tenant = %(tenant)s and o.planned_on = %(planned_on)s and o.message = m.id and o.state = 'refused' and o.reason <> 'given_up'
 returning o.message, o.reason;
 
@@ -158,8 +160,9 @@ where o.tenant = %(tenant)s and o.state = 'in_doubt' and o.worker = %(worker)s o
 
 -- name: batches_of
 -- Where messages are by now.
-select batch, id as message from message
-where tenant = %(tenant)s and planned_on = %(planned_on)s and id = any(%(messages)s) order by 1, 2;
+select m.batch, m.id as message from unnest(%(messages)s::bigint[]) as wanted (id)
+cross join lateral (select batch, id from message where tenant = %(tenant)s and planned_on = %(planned_on)s and id = wanted.id offset 0) m
+order by 1, 2;
 
 -- name: refused_batches
 -- A campaign's batches with refusals that can be tried again.

@@ -125,15 +125,16 @@ where tenant = %(tenant)s and planned_on = %(planned_on)s and campaign = %(campa
 
 -- name: batch_faults
 -- Batches whose counters are not what their rows say.
-select b.id from batch b
-left join lateral (
-  select count(*) as total, count(*) filter (where s.state = 'accepted') as accepted, count(*) filter (where s.state = 'in_doubt') as in_doubt,
-         count(*) filter (where s.state = 'skipped') as skipped, count(*) filter (where s.state = 'refused') as refused,
-         count(*) filter (where s.state = 'sending') as sending
-  from message_state s where s.tenant = b.tenant and s.batch = b.id
-) s on true
-where b.tenant = %(tenant)s and b.campaign = %(campaign)s
-  and (b.total, b.accepted, b.in_doubt, b.begun - b.accepted - b.in_doubt - s.refused) is distinct from (s.total, s.accepted, s.in_doubt, s.sending)
-  or (b.tenant = %(tenant)s and b.campaign = %(campaign)s
-      and (coalesce((select sum(value::int) from jsonb_each_text(b.skipped)), 0), coalesce((select sum(value::int) from jsonb_each_text(b.refused)), 0))
-          is distinct from (s.skipped, s.refused));
+with rows as (
+  select batch, count(*) as total, count(*) filter (where state = 'accepted') as accepted, count(*) filter (where state = 'in_doubt') as in_doubt,
+         count(*) filter (where state = 'skipped') as skipped, count(*) filter (where state = 'refused') as refused,
+         count(*) filter (where state = 'sending') as sending
+  from message_state where tenant = %(tenant)s and planned_on = %(planned_on)s and campaign = %(campaign)s group by batch
+), counted as (
+  select id, total, accepted, in_doubt, begun,
+         coalesce((select sum(value::int) from jsonb_each_text(skipped)), 0) as skipped, coalesce((select sum(value::int) from jsonb_each_text(refused)), 0) as refused
+  from batch where tenant = %(tenant)s and campaign = %(campaign)s
+)
+select c.id from counted c left join rows r on r.batch = c.id
+where (c.total, c.accepted, c.in_doubt, c.skipped, c.refused, c.begun - c.accepted - c.in_doubt - c.refused)
+  is distinct from (coalesce(r.total, 0), coalesce(r.accepted, 0), coalesce(r.in_doubt, 0), coalesce(r.skipped, 0), coalesce(r.refused, 0), coalesce(r.sending, 0));

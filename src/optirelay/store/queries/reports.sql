@@ -17,20 +17,22 @@ select nextval(pg_get_serial_sequence('report_batch', 'id')) as id where %(tenan
 
 -- name: told_customers
 -- Who was sent to and who was refused, in the order in which calls are cut; nobody of whom the same was told before.
-select case told.state when 'accepted' then 'sent' else 'dropped' end as event, m.template_id, (o.at at time zone 'UTC')::date as on_date, m.customer_id
+select case told.state when 'accepted' then 'sent' else 'dropped' end as event, told.template_id, (told.at at time zone 'UTC')::date as on_date, told.customer_id
 from (
-  select m.tenant, m.planned_on, m.id as message, o.state::text as state
+  select m.id, m.template_id, m.customer_id, o.state::text as state, o.at
   from batch b
   join message m on m.tenant = b.tenant and m.batch = b.id
   join outcome o on o.tenant = m.tenant and o.planned_on = m.planned_on and o.message = m.id
   where b.tenant = %(tenant)s and b.campaign = %(campaign)s and b.told = %(report)s and o.state in ('accepted', 'refused')
     and not exists (select from event e where e.tenant = m.tenant and e.planned_on = m.planned_on and e.message = m.id and e.kind = o.state::text)
   union all
-  select tenant, planned_on, message, kind from event where tenant = %(tenant)s and campaign = %(campaign)s and told = %(report)s
+  select m.id, m.template_id, m.customer_id, e.kind, o.at
+  from event e
+  join message m on m.tenant = e.tenant and m.planned_on = e.planned_on and m.id = e.message
+  join outcome o on o.tenant = e.tenant and o.planned_on = e.planned_on and o.message = e.message
+  where e.tenant = %(tenant)s and e.campaign = %(campaign)s and e.told = %(report)s
 ) told
-join message m on m.tenant = told.tenant and m.planned_on = told.planned_on and m.id = told.message
-join outcome o on o.tenant = m.tenant and o.planned_on = m.planned_on and o.message = m.id
-order by 1 desc, 2, 3, m.id;
+order by 1 desc, 2, 3, told.id;
 
 -- name: told_totals
 -- By template, over everything told so far.
