@@ -67,7 +67,12 @@ async def run_lane(house: House, channel: Fragile, folder: Path) -> None:
 async def test_a_message_that_breaks_the_channel_stops_none_of_the_others(
     make_settings: MakeSettings, tmp_path: Path, *, begins: bool
 ) -> None:
-    async with open_house(make_settings, workers=0, scenario=NOBODY_YET) as house:
+    async with open_house(
+        make_settings,
+        workers=0,
+        scenario=NOBODY_YET,
+        service={"takeover_after": "1m"},  # nobody renews its leases
+    ) as house:
         await house.people(*PEOPLE)
         await house.push(17)
         campaign_id = await fetched(house)
