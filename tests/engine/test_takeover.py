@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from tests.conftest import MakeSettings
 from tests.house import ACME, NEWSLETTER, House, open_house
 
 from optirelay import pipeline
+from optirelay.engine import operate, troubles
 from optirelay.engine.journal import DeadJournal, Journal, dead_journal, journals_in
 from optirelay.engine.settle import Known
 from optirelay.model import Accepted, Answer, Doubtful, Later, Refusal, Refused
@@ -274,3 +276,18 @@ async def test_a_report_call_of_a_dead_worker_is_in_doubt_at_once_and_totals_go_
         assert "report_in_doubt" in await house.problems()
         await pipeline.report.run(house.ctx, ACME, campaign=campaign.id)
         assert len(await house.sim("metrics")) == 1
+
+
+async def test_nobody_is_told_of_the_clock_of_a_worker_that_is_gone(house_with: OpenHouse) -> None:
+    async with house_with() as house:
+        for name in ("first", "second"):
+            worker = Worker(house, name)
+            await house.ctx.store.seen(name, "here", 1)
+            await troubles.tell_clock(worker.ctx, timedelta(hours=1), ok=False)
+        await house.ctx.store.gone("first")
+        (left,) = await operate.problems(house.ctx)
+        assert "worker second" in left["problem"]
+        async with house.ctx.store.tenant(ACME).transaction() as ledger:
+            await ledger.connection.execute("update worker set seen_at = seen_at - interval '11 minutes'")
+        await house.ctx.store.seen("third", "here", 1)  # whoever is alive forgets who is not
+        assert await operate.problems(house.ctx) == []

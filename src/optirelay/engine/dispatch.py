@@ -89,8 +89,8 @@ class Dispatch:
             database = await self._ctx.store.seen(self._ctx.worker, socket.gethostname(), os.getpid())
             middle = before + (utc_now() - before) / 2
             off = timedelta(seconds=abs(database - middle.timestamp()))
-            if self._clock_ok != (off <= CLOCK_MAY_DIFFER):
-                self._clock_ok = not self._clock_ok
+            was_ok, self._clock_ok = self._clock_ok, off <= CLOCK_MAY_DIFFER
+            if not (was_ok and self._clock_ok):
                 await tell_clock(self._ctx, off, ok=self._clock_ok)
             held = [(lane.tenant, batch) for lane in self._lanes for batch in lane.held()]
             await self._ctx.store.renew_leases(self._ctx.worker, lease, held)

@@ -32,10 +32,13 @@ on conflict (id) do update set seen_at = clock_timestamp()
 returning extract(epoch from clock_timestamp())::float8 as now;
 
 -- name: gone_worker
-delete from worker where id = %(id)s;
+-- Nobody needs to be told of its clock any more.
+with gone as (delete from worker where id = %(id)s)
+delete from problem where kind = 'clock_off' and tenant is null and subject = %(id)s;
 
 -- name: forget_workers
-delete from worker where seen_at < clock_timestamp() - interval '1 day';
+with gone as (delete from worker where seen_at < clock_timestamp() - interval '10 minutes' returning id)
+delete from problem p using gone where p.kind = 'clock_off' and p.tenant is null and p.subject = gone.id;
 
 -- name: reporting_workers
 select count(*) as workers from worker where seen_at > clock_timestamp() - %(silence)s::interval;
