@@ -20,14 +20,14 @@ class Progress:
 
 def print_verdict(verdict: Verdict, title: str) -> None:
     """The table, then whether every promise was kept."""
-    table = Table(title=title, title_justify="left", box=None, show_header=False, pad_edge=False)
+    table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column()
     table.add_column(justify="right")
     table.add_column()
     for what, number, note in _lines(verdict):
         table.add_row(what, str(number), note)
     console = Console(highlight=False, markup=False, emoji=False, width=110)
-    console.print()
+    console.print(f"\n{title}", soft_wrap=True)
     console.print(table)
     missed = verdict.missed()
     for sentence in missed:
@@ -48,5 +48,5 @@ def _lines(verdict: Verdict) -> list[tuple[str, int, str]]:
         ("  of those arrived", verdict.in_doubt_arrived, ""),
         ("  left by the operator", len(verdict.left_in_doubt), ""),
         ("accepted in the ledger", verdict.accepted, ""),
-        ("reported to Optimove", verdict.reported, f"{verdict.reports_in_doubt} calls had been in doubt"),
+        ("reported to Optimove", verdict.reported, f"of the calls {verdict.reports_in_doubt} had been in doubt"),
     ]

@@ -14,6 +14,7 @@ from tests.conftest import MakeSettings
 from tests.house import ACME, NEWSLETTER, House, open_house
 
 from optirelay import pipeline
+from optirelay.clock import utc_now
 from optirelay.engine import operate, troubles
 from optirelay.engine.journal import DeadJournal, Journal, dead_journal, journals_in
 from optirelay.engine.settle import Known
@@ -291,3 +292,17 @@ async def test_nobody_is_told_of_the_clock_of_a_worker_that_is_gone(house_with: 
             await ledger.connection.execute("update worker set seen_at = seen_at - interval '11 minutes'")
         await house.ctx.store.seen("third", "here", 1)  # whoever is alive forgets who is not
         assert await operate.problems(house.ctx) == []
+
+
+async def test_after_a_restart_of_the_database_every_owner_has_a_whole_lease_to_renew(house_with: OpenHouse) -> None:
+    async with house_with() as house:
+        await fetched(house, customers=10)
+        first = Worker(house, "first")
+        await first.begin()
+        async with house.ctx.store.tenant(ACME).transaction() as ledger:
+            await ledger.connection.execute("update batch set lease_until = now() - interval '1 hour'")
+        for lease, is_taken in ((timedelta(days=1), False), (timedelta(milliseconds=1), True)):  # it runs since today
+            async with house.ctx.store.tenant(ACME).transaction() as ledger:
+                assert (await ledger.batches.next_due(NEWSLETTER, lease=lease) is not None) == is_taken
+                taken = await ledger.batches.take(NEWSLETTER, owner="second", lease=lease, now=utc_now())
+                assert (taken is not None) == is_taken

@@ -240,7 +240,8 @@ class Lane:
 
     async def _until_due(self) -> float:
         async with self._ctx.store.tenant(self.tenant).transaction() as ledger:
-            due_at = await ledger.batches.next_due(self._name)
+            lease = self._ctx.settings.service.takeover_after
+            due_at = await ledger.batches.next_due(self._name, lease=lease)
         return LONGEST_SLEEP_SECONDS if due_at is None else max(0.005, (due_at - utc_now()).total_seconds())
 
     async def _sleep(self, seconds: float) -> None:

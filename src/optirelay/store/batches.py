@@ -306,9 +306,9 @@ class Batches:
         """A campaign's batches with refusals that can be tried again."""
         return await self._sql.values("refused_batches", campaign=campaign)
 
-    async def next_due(self, channel: ChannelName) -> datetime | None:
+    async def next_due(self, channel: ChannelName, *, lease: timedelta) -> datetime | None:
         """When the next batch that nobody has is due."""
-        due: datetime | None = await self._sql.value("next_due", channel=channel)
+        due: datetime | None = await self._sql.value("next_due", channel=channel, lease=lease)
         return due
 
     async def open_of(self, campaign: int) -> list[int]:

@@ -2,7 +2,8 @@
 
 -- name: take_batch
 -- The next due batch of the channel whose lease is free or lapsed. Its fence grows: who had it before is shut out.
--- A paused campaign's and a paused channel's are left.
+-- A paused campaign's and a paused channel's are left. While PostgreSQL was away nobody could renew a lease: since its start
+-- each owner has a whole one to do so.
 update batch b
 set owner = %(owner)s, lease_until = clock_timestamp() + %(lease)s::interval, fence = fence + 1
 from (
@@ -10,7 +11,7 @@ from (
   from batch n join channel h on h.tenant = n.tenant and h.name = n.channel
   join campaign p on p.tenant = n.tenant and p.id = n.campaign
   where n.tenant = %(tenant)s and n.channel = %(channel)s and n.done_at is null and n.due_at <= %(now)s
-    and (n.lease_until is null or n.lease_until < clock_timestamp())
+    and (n.lease_until is null or greatest(n.lease_until, pg_postmaster_start_time() + %(lease)s::interval) < clock_timestamp())
     and (h.waits_until is null or h.waits_until < clock_timestamp()) and h.paused_at is null and p.state <> 'paused'
   order by n.due_at limit 1 for update of n skip locked
 ) n, campaign c
@@ -143,7 +144,7 @@ select greatest(min(b.due_at), h.waits_until) as due_at from batch b
 join channel h on h.tenant = b.tenant and h.name = b.channel
 join campaign c on c.tenant = b.tenant and c.id = b.campaign
 where b.tenant = %(tenant)s and b.channel = %(channel)s and b.done_at is null and h.paused_at is null and c.state <> 'paused'
-  and (b.lease_until is null or b.lease_until < clock_timestamp())
+  and (b.lease_until is null or greatest(b.lease_until, pg_postmaster_start_time() + %(lease)s::interval) < clock_timestamp())
 group by h.waits_until;
 
 -- name: open_batches
