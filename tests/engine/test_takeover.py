@@ -306,3 +306,19 @@ async def test_after_a_restart_of_the_database_every_owner_has_a_whole_lease_to_
                 assert (await ledger.batches.next_due(NEWSLETTER, lease=lease) is not None) == is_taken
                 taken = await ledger.batches.take(NEWSLETTER, owner="second", lease=lease, now=utc_now())
                 assert (taken is not None) == is_taken
+
+
+async def test_what_a_late_worker_could_not_tell_either_stays_in_doubt_when_it_dies(
+    house_with: OpenHouse, tmp_path: Path
+) -> None:
+    async with house_with() as house:
+        campaign_id = await fetched(house, customers=10)
+        first = Worker(house, "first")
+        group = await first.begin()
+        await lapse()
+        await pipeline.take(replace(house.ctx, worker="second"), ACME, NEWSLETTER)
+        await first.write(Known(dict.fromkeys(group, Doubtful("cut"))))  # from here on its journal has nothing of them
+        with Journal.open(tmp_path, "first") as journal:
+            journal.begun(0, 0)  # so that the file stays
+        await recover(house, tmp_path)
+        assert (await states(house, campaign_id))["in_doubt"] == group

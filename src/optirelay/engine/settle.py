@@ -123,6 +123,9 @@ async def settle_late(ctx: Context, ledger: Ledger, batch: LockedBatch, known: K
     answers = {m: a for m, a in known.answers.items() if m in here and not isinstance(a, Doubtful)}
     await settle(ctx, ledger, batch, answers)
     await hand_back(ledger, batch, [m for m in known.handed_back if m in here])
+    # The journal forgets what is written here; what it then lacks must not be taken for never begun.
+    still_doubtful = [m for m, a in known.answers.items() if m in here and isinstance(a, Doubtful)]
+    await ledger.batches.disown_doubts(batch, still_doubtful, worker)
     touched = [batch]
     for number, moved in places.items():  # they were to go again; what the first try came to is enough
         over = {m: a for m in moved if isinstance(a := known.answers.get(m), Accepted | Refused)}

@@ -241,6 +241,12 @@ class Batches:
         batch.in_doubt -= len(undone)
         return undone
 
+    async def disown_doubts(self, batch: LockedBatch, messages: Sequence[int], worker: str) -> None:
+        """The worker that had these in hand has said all that it knows: its journal need not be asked any more."""
+        await self._sql.do(
+            "disown_doubts", planned_on=batch.planned_on, batch=batch.id, messages=list(messages), worker=worker
+        )
+
     async def doubts_in(self, batch: LockedBatch, messages: Sequence[int]) -> dict[int, datetime]:
         """Of these messages those that the batch has and that are in doubt, with their send time."""
         rows = await self._sql.rows(

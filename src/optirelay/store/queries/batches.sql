@@ -101,6 +101,12 @@ where m.id = any(%(messages)s) and o.tenant = %(tenant)s and o.planned_on = %(pl
   and o.state = 'in_doubt' and (%(worker)s::text is null or o.worker = %(worker)s)
 returning o.message;
 
+-- name: disown_doubts
+-- The worker that had these in hand has said all that it knows.
+with here as materialized (select id from message where tenant = %(tenant)s and batch = %(batch)s)
+update outcome o set worker = null from here m
+where m.id = any(%(messages)s) and o.tenant = %(tenant)s and o.planned_on = %(planned_on)s and o.message = m.id and o.worker = %(worker)s;
+
 -- name: doubts_in
 -- Of these messages those that the batch has and that are in doubt, with their send time.
 with here as materialized (select id, send_at from message where tenant = %(tenant)s and batch = %(batch)s)

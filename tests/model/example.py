@@ -1,0 +1,227 @@
+"""One example: its workers, what Optimove and the operator do, and a look at the ledger after each step."""
+
+from collections.abc import Coroutine, Sequence
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+import msgspec
+
+from optirelay import pipeline
+from optirelay.clock import utc_now
+from optirelay.engine import operate
+from optirelay.engine.journal import dead_journal, journals_in
+from optirelay.engine.operate import Decision
+from optirelay.errors import OptirelayError
+from optirelay.model import CampaignId, ChannelName, Contract
+from optirelay.stages.sending import in_doubt_rule
+from tests.house import ACME
+from tests.model.cuts import Cut, Killed
+from tests.model.look import JobRow, Look, Place
+from tests.model.promises import Story, check
+from tests.model.worker import Worker
+from tests.model.world import CHANNELS, FIRST_CHANNEL_ID, TEMPLATES, World
+
+T = TypeVar("T")
+
+FIRST_CAMPAIGN = 9001
+JOBS = {job.name: job for job in pipeline.JOBS}
+Recipients = Sequence[tuple[int, int, str]]
+"""Customer, template, and whether the message goes `now`, `later` or, for want of an address, `nowhere`."""
+
+
+class Example:
+    """What one example does and knows. Everything that writes is followed by a look, and by `check`."""
+
+    def __init__(self, world: World, channel: ChannelName) -> None:
+        self.world = world
+        provider, self.optimove = world.begin(channel)
+        rule = in_doubt_rule(provider.contract, world.ctx.channel_settings(ACME, channel).in_doubt)
+        self.story = Story(world.ctx.store.number_of(ACME), channel, provider, rule)
+        self.workers: list[Worker] = []
+        self.now: Look = world.look()
+        self.broken = False  # a promise was not kept
+        self._started = 0  # workers
+        self._rows = 0
+        self._occasions = 0
+
+    # --- steps --------------------------------------------------------------------------------------------------------
+
+    def do(
+        self, doing: str, work: Coroutine[Any, Any, T], cut: Cut | None = None, by: Worker | None = None
+    ) -> T | None:
+        """Do something that writes, and see that every promise is kept. None where it was cut, or refused."""
+        self.broken = True
+        value = None
+        try:
+            value = self.world.run(work, cut)
+        except Killed:
+            if by is not None:
+                self.kill(by)
+        except OptirelayError:
+            pass
+        before, self.now = self.now, self.world.look()
+        self._take_pages()
+        check(before, self.now, self.story, self.workers, doing)
+        self.broken = False
+        return value
+
+    def looked(self) -> None:
+        """What is outside of every promise has changed."""
+        self.now = self.world.look()
+
+    def _take_pages(self) -> None:
+        """Whoever is in a page that the ledger took is planned, but for customers that an earlier pass had."""
+        new = set(self.now.rows.pages) - self.story.pages
+        assert len(new) <= 1
+        for pass_, _, _ in new:
+            campaign = next(row.campaign for row in self.now.rows.passes if row.id == pass_)
+            for row in self.optimove.served:
+                customer, template, occurrence = row["CustomerID"], row["TemplateID"], _occurrence(row["ScheduledTime"])
+                had = {p for (c, who, _, _), p in self.story.planned.items() if (c, who) == (campaign, customer)}
+                if not had - {pass_}:
+                    self.story.planned.setdefault((campaign, customer, template, occurrence), pass_)
+        self.story.pages |= new
+
+    # --- Optimove -----------------------------------------------------------------------------------------------------
+
+    def announce(self, campaign: int, recipients: Recipients, cut: Cut | None) -> None:
+        """Optimove chooses more people for a campaign, and tells of it."""
+        rows = self.optimove.rows.setdefault(campaign, [])
+        chosen = {row["CustomerID"] for row in rows}
+        rows += [self._row(*recipient) for recipient in recipients if f"C-{recipient[0]}" not in chosen]
+        self._occasions += 1
+        channel_id = FIRST_CHANNEL_ID + list(CHANNELS).index(self.story.channel)
+        self._tell(
+            {
+                "EventTypeID": 13,
+                "TimeStamp": f"2031-04-02 07:{self._occasions // 60:02}:{self._occasions % 60:02}",
+                "CampaignID": campaign,
+                "ChannelID": channel_id,
+            },
+            cut,
+        )
+
+    def call_off(self, campaign: int, cut: Cut | None) -> None:
+        """Optimove cancels a campaign."""
+        self._tell({"EventTypeID": 4, "CampaignID": campaign}, cut)
+
+    def _tell(self, notification: dict[str, Any], cut: Cut | None) -> None:
+        self.world.run(self.world.ctx.store.keep_notifications([(ACME, msgspec.json.encode(notification))]))
+        self.accept(cut)
+
+    def accept(self, cut: Cut | None = None) -> None:
+        """What Optimove told is read."""
+        self.do("accept", pipeline.accept(self.world.ctx), cut)
+
+    def _row(self, customer: int, template: int, when: str) -> dict[str, Any]:
+        self._rows += 1  # so that no two batches are due at the same time
+        at = utc_now() + timedelta(seconds=self._rows - 60) + timedelta(minutes=10 if when == "later" else 0)
+        return {
+            "CustomerID": f"C-{customer}",
+            "TemplateID": TEMPLATES[template],
+            "ScheduledTime": f"{at:%Y-%m-%d %H:%M:%S}",
+            "CustomerAttributes": [None if when == "nowhere" else f"c{customer}@example.com"],
+        }
+
+    # --- workers ------------------------------------------------------------------------------------------------------
+
+    def start_worker(self) -> Worker:
+        """One more."""
+        self._started += 1
+        ctx, story = self.world.ctx, self.story
+        worker = Worker(ctx, story.channel, story.provider, self.world.folder, f"w{self._started}")
+        self.workers.append(worker)
+        return worker
+
+    def kill(self, worker: Worker) -> None:
+        """Nothing more of it, but for its journal."""
+        worker.kill()
+        if worker in self.workers:
+            self.workers.remove(worker)
+
+    def stop(self, worker: Worker, cut: Cut | None = None) -> None:
+        """SIGTERM."""
+        self.workers.remove(worker)
+        self.do("stop", worker.stop(), cut, by=worker)
+
+    def turn(self, worker: Worker, most: int, cut: Cut | None = None) -> None:
+        """A worker takes, starts or writes what comes next; what it cannot begin any more is handed back before."""
+        worker.close_wire()
+        before = self.now
+        group = self.do("turn", worker.turn(most), cut, by=worker)
+        began = {
+            n for n, place in self.now.places.items() if (before.places[n].state, place.state) == ("planned", "sending")
+        }
+        assert group is None or began == {message.number for message in group}, "a group is not what started"
+
+    def run_job(
+        self, worker: Worker, job: JobRow, cut: Cut | None = None, *, kept: bool = False, with_equals: bool = False
+    ) -> None:
+        """A worker does a job; `kept`: it ends before the job is done with, so that it is done again; `with_equals`: it
+        is done with all that wait for the same."""
+        args = {name: value for name, value in job.args.items() if name not in ("version", "tenant")}
+        equals = [other.id for other in self.now.rows.jobs if (other.name, other.args) == (job.name, job.args)]
+
+        async def run() -> bool:
+            await JOBS[job.name].run(worker.ctx, ACME, **args)
+            return True
+
+        if self.do(job.name, run(), cut, by=worker) and not kept:
+            done = equals if with_equals else [job.id]
+            self.world.sql.execute("delete from procrastinate_jobs where id = any(%s)", (done,))
+            self.now = self.world.look()
+
+    def dead(self) -> list[str]:
+        """Workers whose journals wait."""
+        alive = {worker.name for worker in self.workers}
+        return sorted(path.stem for path in journals_in(self.world.folder) if path.stem not in alive)
+
+    def recover(self, worker: Worker, name: str, cut: Cut | None = None) -> None:
+        """A worker settles what a dead one of its machine left."""
+
+        async def settle() -> None:
+            with dead_journal(worker.path.with_stem(name)) as journal:
+                assert journal is not None
+                await pipeline.recover(worker.ctx, ACME, journal)
+                await worker.ctx.store.gone(journal.worker)
+                journal.remove()
+
+        self.do("recover", settle(), cut, by=worker)
+
+    # --- the operator -------------------------------------------------------------------------------------------------
+
+    def operate(self, doing: str, work: Coroutine[Any, Any, T], cut: Cut | None = None) -> T | None:
+        """An operator's command. By then nothing that has not begun will."""
+        for worker in self.workers:
+            worker.close_wire()
+        return self.do(doing, work, cut)
+
+    def doubts(self, decision: Decision) -> list[Place]:
+        """Those of which an honest operator can say so."""
+        doubts = self.now.of_state("in_doubt")
+        if decision is Decision.SENT:
+            return [place for place in doubts if self.story.arrived(place)]
+        if decision is Decision.RESEND and self.story.provider.contract is not Contract.HOLD:
+            return doubts
+        return [place for place in doubts if not self.story.arrived(place)]
+
+    def resolve(self, decision: Decision, places: Sequence[Place], cut: Cut | None = None) -> None:
+        """The operator says what became of them."""
+        sids = [self.story.sid(place) for place in places]
+        self.operate("resolve", operate.resolve_doubts(self.world.ctx, decision, "asked", sids=sids), cut)
+
+    def resolve_reports(self) -> None:
+        """The operator compares with Optimove."""
+        for report in self.now.rows.reports:
+            if report.state == "in_doubt":
+                decision = Decision.SENT if bytes.fromhex(report.body) in self.optimove.heard else Decision.RESEND
+                self.operate("resolve", operate.resolve_reports(self.world.ctx, decision, "compared", [report.id]))
+
+    def campaign_id(self, number: int) -> str:
+        """Optimove's id of a campaign."""
+        return CampaignId(self.now.campaigns[number].campaign_id)
+
+
+def _occurrence(text: str) -> str:
+    at = datetime.fromisoformat(f"{text}+00:00")
+    return (int(at.timestamp()) * 1_000_000).to_bytes(8, "big", signed=True).hex()
