@@ -357,6 +357,14 @@ async def _close_if_done(ctx: Context, ledger: Ledger, channel: ChannelName, cam
 
 @job
 async def report(ctx: Context, tenant: TenantId, *, campaign: int) -> None:
+    """Tell all that was not told yet, until each call has its answer: one whose sender is gone is settled later."""
+    await tell(ctx, tenant, campaign)
+    async with ctx.store.tenant(tenant).transaction() as ledger:
+        if await ledger.reports.under_way(campaign):
+            raise TryLater("a call of the report was sent, and what became of it is not known yet")
+
+
+async def tell(ctx: Context, tenant: TenantId, campaign: int) -> None:
     """Freeze what was not told yet, then send every frozen call that nobody sends."""
     store = ctx.store.tenant(tenant)
     async with store.transaction() as ledger:

@@ -18,6 +18,7 @@ from optirelay.clock import utc_now
 from optirelay.engine import operate, troubles
 from optirelay.engine.journal import DeadJournal, Journal, dead_journal, journals_in
 from optirelay.engine.settle import Known
+from optirelay.errors import TryLater
 from optirelay.model import Accepted, Answer, Doubtful, Later, Refusal, Refused
 from optirelay.store.batches import TakenBatch
 
@@ -322,3 +323,19 @@ async def test_what_a_late_worker_could_not_tell_either_stays_in_doubt_when_it_d
             journal.begun(0, 0)  # so that the file stays
         await recover(house, tmp_path)
         assert (await states(house, campaign_id))["in_doubt"] == group
+
+
+async def test_a_report_is_not_over_while_what_became_of_a_call_is_not_known(house_with: OpenHouse) -> None:
+    async with house_with() as house:
+        campaign_id = await sent(house, customers=10)
+        campaign = await house.campaign(campaign_id)
+        await house.fault("UpdateCampaignInteractions", "slow")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3):  # the sender is gone, and left no journal
+                await pipeline.report.run(house.ctx, ACME, campaign=campaign.id)
+        with pytest.raises(TryLater):
+            await pipeline.report.run(house.ctx, ACME, campaign=campaign.id)
+        async with house.ctx.store.tenant(ACME).transaction() as ledger:
+            await ledger.connection.execute("update report_batch set sent_at = sent_at - interval '7 minutes'")
+        await pipeline.report.run(house.ctx, ACME, campaign=campaign.id)
+        assert (await house.reported(campaign_id)).in_doubt_batches == 1

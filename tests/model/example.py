@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 import msgspec
+from hypothesis import note
 
 from optirelay import pipeline
 from optirelay.clock import utc_now
@@ -60,10 +61,18 @@ class Example:
         except OptirelayError:
             pass
         before, self.now = self.now, self.world.look()
+        note(f"{by.name if by else 'somebody'}: {doing}{'' if cut is None else f', {cut.how} at {cut.at}'}")
+        self._note_changes(before)
         self._take_pages()
         check(before, self.now, self.story, self.workers, doing)
         self.broken = False
         return value
+
+    def _note_changes(self, before: Look) -> None:
+        for number, place in self.now.places.items():
+            old = before.places.get(number)
+            if str(old) != str(place):
+                note(f"    message {number}: {old} to {place}")
 
     def looked(self) -> None:
         """What is outside of every promise has changed."""

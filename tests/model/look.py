@@ -129,6 +129,10 @@ class Place:
     row: MessageRow
     batch: BatchRow
 
+    def __str__(self) -> str:
+        """For people."""
+        return f"{self.state}{f' ({self.reason})' if self.reason else ''} in batch {self.batch.id}"
+
 
 @dataclass(frozen=True)
 class Look:

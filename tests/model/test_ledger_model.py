@@ -36,9 +36,9 @@ MOST_PASSES = 8
 
 PICK = st.integers(0, 7)  # one of several, however many there are
 CUTS = st.one_of(
-    st.none(), st.none(), st.none(), st.builds(Cut, st.sampled_from(How), st.sampled_from([0, 0, 0, 1, 2, 3]))
+    st.none(), st.none(), st.builds(Cut, st.sampled_from([*How, How.UNANSWERED]), st.sampled_from([0, 0, 0, 1, 2, 3]))
 )
-FATES = st.lists(st.sampled_from([Fate.ARRIVES, Fate.ARRIVES, *Fate]), max_size=4)
+FATES = st.lists(st.sampled_from([Fate.ARRIVES, *Fate]), max_size=4)
 SILENCES = st.lists(st.sampled_from([False, False, True]), max_size=4)
 WHEN = st.sampled_from(["now", "now", "now", "later", "nowhere"])
 ROWS = st.lists(
@@ -159,25 +159,24 @@ class LedgerMachine(RuleBasedStateMachine):
         self.example.start_worker()
 
     @act(
-        16,
+        24,
         lambda self: self.busy(),
         who=PICK,
         fates=FATES,
         silences=SILENCES,
-        most=st.integers(1, 4),
+        most=st.sampled_from([0, 0, 1, 2, 4]),
         cut=CUTS,
     )
     def work(self, who: int, fates: list[Fate], silences: list[bool], most: int, cut: Cut | None) -> None:
         """Messages leave, answers come, or what a worker knows is written and the next group starts."""
         worker = self.one_of(self.busy(), who)
-        if worker.waiting and fates:
-            for fate in fates[: len(worker.waiting)]:
-                worker.begin_on_wire(fate)
-        elif worker.on_wire and silences:
-            for silent in silences[: len(worker.on_wire)]:
-                worker.hear(0, silent=silent)
-        else:
-            self.example.turn(worker, most, cut)
+        left, heard = fates[: len(worker.waiting)], silences[: len(worker.on_wire)]
+        for fate in left:
+            worker.begin_on_wire(fate)
+        for silent in heard:
+            worker.hear(0, silent=silent)
+        if most or not (left or heard):
+            self.example.turn(worker, most or 1, cut)
 
     @act(1, lambda self: self.waiting(), who=PICK, answer=st.sampled_from(REFUSALS))
     def message_cannot_leave(self, who: int, answer: Answer) -> None:
@@ -235,12 +234,12 @@ class LedgerMachine(RuleBasedStateMachine):
     def resume_channel(self, cut: Cut | None) -> None:
         self.example.operate("resume", operate.resume_channel(self.world.ctx, ACME, self.example.story.channel), cut)
 
-    @act(3, lambda self: any(batch.refused for batch in self.example.now.rows.batches), which=PICK, cut=CUTS)
+    @act(4, lambda self: self.refused(), which=PICK, cut=CUTS)
     def retry_refused(self, which: int, cut: Cut | None) -> None:
-        self.command(operate.retry_refused, self.one_of(self.example.now.rows.campaigns, which), cut)
+        self.command(operate.retry_refused, self.one_of(self.refused(), which), cut)
 
     @act(
-        3,
+        4,
         lambda self: any(batch.in_doubt for batch in self.example.now.rows.batches),
         decision=st.sampled_from(Decision),
         most=st.integers(1, 4),
@@ -264,6 +263,13 @@ class LedgerMachine(RuleBasedStateMachine):
     def campaigns(self, *states: str) -> list[CampaignRow]:
         """Campaigns of these states."""
         return [campaign for campaign in self.example.now.rows.campaigns if campaign.state in states]
+
+    def refused(self) -> list[CampaignRow]:
+        """Campaigns of which something was refused."""
+        now = self.example.now
+        return [
+            now.campaigns[number] for number in sorted({batch.campaign for batch in now.rows.batches if batch.refused})
+        ]
 
     def busy(self) -> list[Worker]:
         """Workers for which there is something to do."""

@@ -113,6 +113,10 @@ class Reports:
         """Calls that were marked as sent so long ago that their sender must be gone."""
         return await self._sql.rows(LostReport, "lost_report_batches", campaign=campaign, silence=silence)
 
+    async def under_way(self, campaign: int) -> bool:
+        """Whether a call was marked as sent, and what became of it is not known."""
+        return bool(await self._sql.value("under_way", campaign=campaign))
+
     async def lost_of(self, worker: str) -> list[LostReport]:
         """Calls that a worker which is gone had marked as sent."""
         return await self._sql.rows(LostReport, "report_batches_of_worker", worker=worker)

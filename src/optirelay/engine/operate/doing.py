@@ -205,7 +205,7 @@ async def _report(ctx: Context, tenant: TenantId, campaign: CampaignCounts) -> l
         return ["its channel, or the channel's scheduled_id, is no longer in the settings"]
     left = []
     try:
-        await pipeline.report.run(ctx, tenant, campaign=campaign.id)
+        await pipeline.tell(ctx, tenant, campaign.id)
         while (await _reported(ctx, tenant, campaign.id))[0].open:  # a worker may be sending some of the calls
             await asyncio.sleep(PAUSE_SECONDS / 4)
     except StoreUnavailable:

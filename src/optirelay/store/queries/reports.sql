@@ -62,6 +62,9 @@ select id, call from report_batch
 where tenant = %(tenant)s and campaign = %(campaign)s and state = 'sent' and sent_at < clock_timestamp() - %(silence)s::interval
 for update skip locked;
 
+-- name: under_way
+select exists (select from report_batch where tenant = %(tenant)s and campaign = %(campaign)s and state = 'sent') as under_way;
+
 -- name: report_batches_of_worker
 select id, call from report_batch where tenant = %(tenant)s and state = 'sent' and worker = %(worker)s for update;
 
