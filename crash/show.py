@@ -48,5 +48,5 @@ def _lines(verdict: Verdict) -> list[tuple[str, int, str]]:
         ("  of those arrived", verdict.in_doubt_arrived, ""),
         ("  left by the operator", len(verdict.left_in_doubt), ""),
         ("accepted in the ledger", verdict.accepted, ""),
-        ("reported to Optimove", verdict.reported, f"{verdict.reports_in_doubt} report calls had been in doubt"),
+        ("reported to Optimove", verdict.reported, f"report calls that had been in doubt: {verdict.reports_in_doubt}"),
     ]
