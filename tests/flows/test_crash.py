@@ -11,8 +11,8 @@ from crash.errors import Missing
 from crash.house import fresh_folder
 from crash.run import Trial, crash
 
-MESSAGES = 1500
-KILLS = 6
+MESSAGES = 1000
+KILLS = 5
 
 pytestmark = pytest.mark.timeout(300)  # four at a time share a small machine
 

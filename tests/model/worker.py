@@ -84,8 +84,6 @@ class Worker:
         try:
             written = await write(known)
         except BaseException:
-            for of_batch in known.values():
-                of_batch.unsure = True
             self.known = known
             raise
         for batch, of_batch in known.items():
