@@ -11,8 +11,10 @@ from tests.conftest import MakeSettings
 from tests.house import ACME, NEWSLETTER, House, open_house
 
 from optirelay import pipeline
+from optirelay.engine import operate
+from optirelay.engine.operate import Decision
 from optirelay.engine.settle import Known, hand_back_unsent
-from optirelay.model import Accepted, Later, Refusal, Refused
+from optirelay.model import Accepted, Doubtful, Later, Refusal, Refused
 from optirelay.store.batches import TakenBatch
 
 
@@ -97,6 +99,22 @@ async def test_the_same_answers_written_twice_change_nothing(house: House) -> No
         await record(house, taken, known)
     counts = await house.campaign(campaign_id)
     assert (counts.accepted, counts.handed_over) == (20, 50)
+
+
+async def test_refusals_written_by_an_unanswered_commit_do_not_end_what_an_operator_tries_again(house: House) -> None:
+    campaign_id = await fetched(house, customers=50)
+    taken = await take(house)
+    begun = await begin(house, taken)
+    refused, doubtful = begun.start[0], begun.start[1]
+    known = Known({refused.number: Refused(Refusal.REJECTED), doubtful.number: Doubtful("cut")})
+    await record(house, taken, known)  # its answer never came
+    await operate.retry_refused(house.ctx, ACME, campaign_id, NEWSLETTER)
+    await operate.resolve_doubts(house.ctx, Decision.RESEND, "nobody got it", sids=[doubtful.sid])
+    known.maybe_written = True
+    await record(house, taken, known)
+    counts = await house.campaign(campaign_id)
+    assert (counts.in_doubt, counts.refused, counts.handed_over) == (0, [], 50)
+    assert {(await begin(house, await take(house))).start[0].sid for _ in range(2)} == {refused.sid, doubtful.sid}
 
 
 async def test_what_is_handed_back_goes_again_and_counts_no_try(house: House) -> None:

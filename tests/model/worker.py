@@ -84,7 +84,8 @@ class Worker:
         try:
             written = await write(known)
         except BaseException:
-            self.known = known
+            for batch, of_batch in known.items():
+                self.known.setdefault(batch, Known()).add_unwritten(of_batch)
             raise
         for batch, of_batch in known.items():
             self._journal.settled(batch.id, of_batch.answers)

@@ -125,9 +125,7 @@ class Lane:
             written = await write(known)
         except BaseException:
             for batch, of_batch in known.items():
-                kept = self._known.setdefault(batch, Known())
-                kept.answers = {**of_batch.answers, **kept.answers}
-                kept.handed_back += of_batch.handed_back
+                self._known.setdefault(batch, Known()).add_unwritten(of_batch)
             raise
         for batch, of_batch in known.items():
             self._journal.settled(batch.id, of_batch.answers)

@@ -35,6 +35,18 @@ class Known:
 
     answers: dict[int, Answer] = field(default_factory=dict)
     handed_back: list[int] = field(default_factory=list)  # started, but never on the wire
+    maybe_written: bool = False  # a commit of some of it was not answered
+
+    def add_unwritten(self, earlier: "Known") -> None:
+        """What was known earlier, and could not be written, is known still; what was learnt since counts."""
+        self.answers = {**earlier.answers, **self.answers}
+        self.handed_back += earlier.handed_back
+        self.maybe_written = True
+
+    def of_only(self, messages: AbstractSet[int]) -> "Known":
+        """What is known of these messages alone."""
+        answers = {message: answer for message, answer in self.answers.items() if message in messages}
+        return Known(answers, [message for message in self.handed_back if message in messages])
 
 
 async def write_known(ctx: Context, ledger: Ledger, known: Mapping[TakenBatch, Known]) -> list[int]:
@@ -45,8 +57,9 @@ async def write_known(ctx: Context, ledger: Ledger, known: Mapping[TakenBatch, K
         if batch is None:
             continue
         if batch.fence == taken.fence:
-            await settle(ctx, ledger, batch, known[taken].answers)
-            await hand_back(ledger, batch, known[taken].handed_back)
+            of_batch = await _not_moved(ledger, batch, known[taken])
+            await settle(ctx, ledger, batch, of_batch.answers)
+            await hand_back(ledger, batch, of_batch.handed_back)
             touched = [batch]
         else:
             touched = await settle_late(ctx, ledger, batch, known[taken], ctx.worker)
@@ -55,6 +68,14 @@ async def write_known(ctx: Context, ledger: Ledger, known: Mapping[TakenBatch, K
             if written.done:
                 ended.append(written.campaign)
     return ended
+
+
+async def _not_moved(ledger: Ledger, batch: LockedBatch, known: Known) -> Known:
+    """What was written before may have been undone since, by an operator, and moved: it is not to be written again."""
+    if not known.maybe_written:
+        return known
+    places = await ledger.batches.batches_of(batch.planned_on, [*known.answers, *known.handed_back])
+    return known.of_only(set(places.get(batch.id, ())))
 
 
 async def hand_back_unsent(ctx: Context, tenant: TenantId, taken: TakenBatch, spoken_for: AbstractSet[int]) -> None:
@@ -127,8 +148,11 @@ async def settle_late(ctx: Context, ledger: Ledger, batch: LockedBatch, known: K
     still_doubtful = [m for m, a in known.answers.items() if m in here and isinstance(a, Doubtful)]
     await ledger.batches.disown_doubts(batch, still_doubtful, worker)
     touched = [batch]
-    for number, moved in places.items():  # they were to go again; what the first try came to is enough
-        over = {m: a for m in moved if isinstance(a := known.answers.get(m), Accepted | Refused)}
+    # They were to go again; what the first try came to is enough. But a refusal that was written already, and that an
+    # operator has tried again since, must not end that try.
+    enough = Accepted if known.maybe_written else Accepted | Refused
+    for number, moved in places.items():
+        over = {m: a for m in moved if isinstance(a := known.answers.get(m), enough)}
         other = await ledger.batches.lock(number) if over else None
         if other is not None:
             await settle(ctx, ledger, other, over)
