@@ -21,7 +21,7 @@ from optirelay.engine.context import Context, ask
 from optirelay.engine.jobs import Job, job
 from optirelay.engine.journal import DeadJournal
 from optirelay.engine.rendering import required_tags
-from optirelay.engine.reporting import freeze, send_report, settle_lost, settle_lost_of
+from optirelay.engine.reporting import settle_lost_of, tell
 from optirelay.engine.settle import Known, seen_of, settle_late, skip, take_over, write_known
 from optirelay.engine.syncing import behind, sync_listeners, sync_templates, tell_behind
 from optirelay.errors import TryLater
@@ -362,24 +362,6 @@ async def report(ctx: Context, tenant: TenantId, *, campaign: int) -> None:
     async with ctx.store.tenant(tenant).transaction() as ledger:
         if await ledger.reports.under_way(campaign):
             raise TryLater("a call of the report was sent, and what became of it is not known yet")
-
-
-async def tell(ctx: Context, tenant: TenantId, campaign: int) -> None:
-    """Freeze what was not told yet, then send every frozen call that nobody sends."""
-    store = ctx.store.tenant(tenant)
-    async with store.transaction() as ledger:
-        counts = await ledger.campaigns.counts_of(campaign)
-        channel_id = ctx.channel_settings(tenant, counts.channel).scheduled_id
-        assert channel_id is not None
-        for call in await freeze(ctx, ledger, counts, channel_id):
-            await ledger.reports.freeze(campaign, call)
-    await settle_lost(ctx, tenant, campaign)
-    while True:
-        async with store.transaction() as ledger:
-            claimed = await ledger.reports.claim(campaign, ctx.worker)
-        if claimed is None:
-            return
-        await send_report(ctx, tenant, claimed)
 
 
 # --- sync: Optimove's lists of listeners and templates hold ours ----------------------------------------------------

@@ -14,6 +14,24 @@ from optirelay.store.reports import ClaimedReport, LostReport, ToldCustomer
 CALL_TAKES = timedelta(minutes=6)  # at most: by then its sender has an answer, or is gone
 
 
+async def tell(ctx: Context, tenant: TenantId, campaign: int) -> None:
+    """Freeze what was not told yet, then send every frozen call that nobody sends."""
+    store = ctx.store.tenant(tenant)
+    async with store.transaction() as ledger:
+        counts = await ledger.campaigns.counts_of(campaign)
+        channel_id = ctx.channel_settings(tenant, counts.channel).scheduled_id
+        assert channel_id is not None
+        for call in await freeze(ctx, ledger, counts, channel_id):
+            await ledger.reports.freeze(campaign, call)
+    await settle_lost(ctx, tenant, campaign)
+    while True:
+        async with store.transaction() as ledger:
+            claimed = await ledger.reports.claim(campaign, ctx.worker)
+        if claimed is None:
+            return
+        await send_report(ctx, tenant, claimed)
+
+
 async def freeze(ctx: Context, ledger: Ledger, campaign: CampaignCounts, channel_id: int) -> Sequence[FrozenCall]:
     """Take every batch that is done and was not told, as calls; totals last, over all that was told so far."""
     optimove = ctx.settings.tenants[ledger.tenant].optimove

@@ -9,6 +9,7 @@ from optirelay.clock import utc_now
 from optirelay.engine import syncing
 from optirelay.engine.context import Context, ask
 from optirelay.engine.operate.looking import Shape, as_listed, of_each, tenants_of
+from optirelay.engine.reporting import tell
 from optirelay.errors import GiveUp, NeedsOperator, OptirelayError, TryLater
 from optirelay.model import CampaignId, ChannelName, CustomerId, Message, Sid, TenantId
 from optirelay.optimove import get_channel_templates
@@ -205,7 +206,7 @@ async def _report(ctx: Context, tenant: TenantId, campaign: CampaignCounts) -> l
         return ["its channel, or the channel's scheduled_id, is no longer in the settings"]
     left = []
     try:
-        await pipeline.tell(ctx, tenant, campaign.id)
+        await tell(ctx, tenant, campaign.id)
         while (await _reported(ctx, tenant, campaign.id))[0].open:  # a worker may be sending some of the calls
             await asyncio.sleep(PAUSE_SECONDS / 4)
     except StoreUnavailable:

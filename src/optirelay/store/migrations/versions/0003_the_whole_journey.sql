@@ -1,0 +1,27 @@
+-- Every recipient, and reports for as long as Optimove takes them.
+
+-- False: only a notification without a channel (type 1) named it, and no row of it was seen on this channel yet: nobody is shown it.
+alter table campaign add column announced boolean not null default true;
+-- When Optimove is told of it next; null: not before something is sent, and not after the last time.
+alter table campaign add column report_at timestamptz;
+create index campaign_report on campaign (report_at) where report_at is not null;
+
+-- When the last of its groups began.
+alter table batch add column begun_at timestamptz;
+
+-- The part of the campaign's people that the recipient belongs to, where Optimove says so; else 1.
+alter table message add column recipient_group int;
+
+-- Whether the same call twice would count twice.
+alter table report_batch add column additive boolean not null default true;
+update report_batch set additive = false where call = 'UpdateCampaignMetrics';
+
+-- What Optimove was told of a metric, where each call adds to the one before.
+create table told_metric (
+  tenant int not null,
+  campaign bigint not null,
+  template_id int not null,
+  event text not null,
+  told int not null,
+  primary key (tenant, campaign, template_id, event)
+);
