@@ -27,9 +27,10 @@ async def render(
         template = await _prepared(ctx, tenant, channel, taken)
     except BadTemplate as error:
         return outgoing, {message.number: Refused(Refusal.RENDER_FAILED, str(error)) for message in group}
+    at = utc_now()
     for message in group:
         try:
-            mail = template.render(message, campaign_id=taken.campaign_id, template_id=taken.template_id, at=utc_now())
+            mail = template.render(message, campaign_id=taken.campaign_id, template_id=taken.template_id, at=at)
         except CannotRender as error:
             refused[message.number] = Refused(Refusal.RENDER_FAILED, str(error))
         else:

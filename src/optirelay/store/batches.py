@@ -12,7 +12,6 @@ from optirelay.model import (
     Accepted,
     CampaignId,
     ChannelName,
-    CustomerId,
     Doubtful,
     Message,
     Refused,
@@ -112,6 +111,9 @@ class Attempt:
     detail: str = field(repr=False)
 
 
+_TAGS = msgspec.json.Decoder(dict[str, str]).decode
+
+
 class Batches:
     """One tenant's batches."""
 
@@ -150,24 +152,12 @@ class Batches:
 
     async def next_messages(self, batch: LockedBatch, limit: int) -> list[Message]:
         """The next messages that did not start and have no outcome, by send time."""
-        rows = await self._sql.rows(
-            _MessageRow,
-            "next_messages",
-            batch=batch.id,
-            planned_on=batch.planned_on,
-            started=batch.started,
-            limit=limit,
+        rows = await self._sql.tuples(
+            "next_messages", batch=batch.id, planned_on=batch.planned_on, started=batch.started, limit=limit
         )
         return [
-            Message(
-                row.id,
-                sid_of(self._tenant, batch.planned_on, row.id),
-                row.customer_id,
-                row.address,
-                row.send_at,
-                row.tags,
-            )
-            for row in rows
+            Message(number, sid_of(self._tenant, batch.planned_on, number), customer_id, address, send_at, _TAGS(tags))
+            for number, customer_id, address, send_at, tags in rows
         ]
 
     async def open_messages(self, batch: LockedBatch) -> list[int]:
@@ -324,15 +314,6 @@ class Batches:
     async def wake_senders(self) -> None:
         """At the commit, workers look for due batches at once."""
         await self._sql.do("wake_senders")
-
-
-@dataclass(frozen=True, slots=True)
-class _MessageRow:
-    id: int
-    customer_id: CustomerId
-    address: str
-    send_at: datetime
-    tags: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,17 @@
 """A message's `sid`: its key in the ledger as one word that providers and mail headers carry without harm."""
 
 import base64
+import string
 from datetime import date, timedelta
 
 from optirelay.model import Sid
 
 _OCTETS = 12
 _FIRST_DAY = date(2020, 1, 1)
+_LETTERS = string.ascii_lowercase + "234567"  # of RFC 4648, of five bits each
+_PAIRS = tuple(first + second for first in _LETTERS for second in _LETTERS)
+_PAIR_BITS = 10
+_PAIRS_AT = range(90, -1, -_PAIR_BITS)  # 96 bits and four of filling
 
 
 class BadSid(ValueError):
@@ -15,9 +20,8 @@ class BadSid(ValueError):
 
 def sid_of(tenant: int, planned_on: date, message: int) -> Sid:
     """The message's sid: `s_` and 20 lower-case letters and digits, the same on every try."""
-    day = (planned_on - _FIRST_DAY).days
-    key = tenant.to_bytes(2, "big") + day.to_bytes(2, "big") + message.to_bytes(8, "big")
-    return Sid("s_" + base64.b32encode(key).decode().rstrip("=").lower())
+    key = (tenant << 80 | (planned_on - _FIRST_DAY).days << 64 | message) << 4
+    return Sid("s_" + "".join([_PAIRS[key >> at & 1023] for at in _PAIRS_AT]))
 
 
 def read_sid(text: str) -> tuple[int, date, int]:

@@ -80,14 +80,14 @@ class MailTemplate:
         try:
             sender_header, sender = self._sender.render(scope, at)
             to = _to_ascii_domain(message.address, "the recipient's address")
+            envelope = f"To: {to}\r\nMessage-ID: <{message.sid}@{sender.rpartition('@')[2]}>\r\n"
             subject = one_line(self._subject.whole(self._subject.render(scope, at)))
             html = self._html.render(scope, at)
             pieces = [
                 sender_header,
-                f"To: {to}\r\n".encode(),
+                envelope.encode(),
                 unstructured("Subject", subject),
                 _date_line(at),
-                f"Message-ID: <{message.sid}@{sender.rpartition('@')[2]}>\r\n".encode("ascii"),
                 self._opening,
                 *self._text_pieces(scope, at, html),
                 self._between,

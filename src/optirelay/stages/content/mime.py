@@ -4,6 +4,7 @@ import binascii
 import re
 from base64 import b64encode
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 SOFT_BREAK = b"=\r\n"  # a line end that readers do not see
 MAX_ENCODED_LINE = 76  # RFC 2045, without the line end
@@ -53,8 +54,14 @@ class Body:
 
 
 def _between(text: str) -> bytes:
-    """Encoded text with a constant after it; most values are a short word or number that needs no encoding."""
-    if len(text) < MAX_ENCODED_LINE and text.isascii() and text.isprintable() and "=" not in text and text[-1:] != " ":
+    """Encoded text with a constant after it."""
+    return _short_between(text) if len(text) < MAX_ENCODED_LINE else closed(encoded(text))
+
+
+@lru_cache(maxsize=4096)
+def _short_between(text: str) -> bytes:
+    """Most values are a short word or number that needs no encoding, and many recipients share theirs."""
+    if text.isascii() and text.isprintable() and "=" not in text and text[-1:] != " ":
         return text.encode("ascii") + SOFT_BREAK if text else b""
     return closed(encoded(text))
 
@@ -66,6 +73,16 @@ def one_line(text: str) -> str:
 
 def unstructured(name: str, text: str) -> bytes:
     """A header line with free text, encoded and folded where needed, CRLF at its end."""
+    return _short_unstructured(name, text) if len(text) < MAX_HEADER_LINE else _unstructured(name, text)
+
+
+@lru_cache(maxsize=4096)
+def _short_unstructured(name: str, text: str) -> bytes:
+    """Many recipients share theirs."""
+    return _unstructured(name, text)
+
+
+def _unstructured(name: str, text: str) -> bytes:
     text = one_line(text)
     shown = _encoded_words(text) if _NOT_BARE.search(text) else text
     return _folded(name, shown)

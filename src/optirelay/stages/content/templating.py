@@ -24,6 +24,7 @@ from optirelay.stages.content.bounds import MAX_OUTPUT, MAX_WORK, BoundedEnviron
 LIQUID = re.compile(r"\{%-?\s*raw\s*-?%\}.*?\{%-?\s*endraw\s*-?%\}|\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)
 """A piece of Liquid in a source that can be parsed."""
 _OPENING = re.compile(r"\{%-?\s*(raw|doc)\s*-?%\}|\{\{|\{%")
+_SPECIAL = re.compile("[&<>\"']")
 _BLANK = re.compile(r"\{[{%]-?\s{100}")
 
 TOO_MUCH = f"it writes more than {MAX_OUTPUT:,} characters or works through more than {MAX_WORK:,}"
@@ -54,7 +55,12 @@ class Value:
         value = scope.get(self.name)
         if not value:
             return self.default
-        return str(escape(value)) if self.escaped else str(value)
+        return _escaped(str(value)) if self.escaped else str(value)
+
+
+def _escaped(text: str) -> str:
+    """As Liquid's autoescape does; most values have nothing to escape."""
+    return str(escape(text)) if _SPECIAL.search(text) else text
 
 
 @dataclass(frozen=True, slots=True)

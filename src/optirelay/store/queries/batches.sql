@@ -46,7 +46,7 @@ with here as materialized (
   select id, customer_id, address, send_at from message where tenant = %(tenant)s and batch = %(batch)s
 )
 select m.id, m.customer_id, m.address, m.send_at,
-       coalesce((select p.tags from personalization p
+       coalesce((select p.tags::text from personalization p
                  where p.tenant = %(tenant)s and p.planned_on = %(planned_on)s and p.message = m.id), '{}') as tags
 from here m
 where m.id > %(started)s
