@@ -297,7 +297,7 @@ def test_rendering_piece_by_piece_gives_what_rendering_at_once_gives(
     part.template.render_with_context(context, at_once)
     assert part.whole(between) == at_once.getvalue()
 
-    joined = b"".join(Body(part.constants).with_text(between))
+    joined = Body(part.constants, part.places).with_text(between)
     assert all(len(line) <= 76 for line in joined.split(b"\r\n"))
     if "\r" not in x + y + source:
         assert decoded(joined) == decoded(encoded(at_once.getvalue())) == at_once.getvalue()

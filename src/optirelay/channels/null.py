@@ -18,9 +18,10 @@ class NullChannel:
 
     async def send(self, messages: Sequence[Outgoing], wire: Wire) -> None:
         """Accept each message that may leave."""
+        accepted = Accepted()
         for mail in messages:
             if await wire.begin(mail.sid):
-                wire.answered(mail.sid, Accepted())
+                wire.answered(mail.sid, accepted)
 
     async def probe(self) -> None:
         """There is nothing to reach."""

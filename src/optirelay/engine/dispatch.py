@@ -33,7 +33,7 @@ class Dispatch:
         self._jobs = jobs
         self._arrived = asyncio.Event()
         self._clock_ok = True
-        self._lanes = [Lane(ctx, journal, tenant, channel) for tenant, channel in ctx.channels]
+        self._lanes = [Lane(ctx, journal, tenant, channel) for tenant, channel in ctx.channels for _ in range(2)]
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop`; then nothing new starts, and what is under way is finished or handed back."""

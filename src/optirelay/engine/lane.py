@@ -1,7 +1,7 @@
 """One channel in one worker: its due batches are taken, started group by group, and what is learnt is written."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -212,8 +212,11 @@ class Lane:
             log.warning("store_unavailable", tenant=self.tenant, channel=self._name, why=str(error))
 
     def _learn(self, batch: TakenBatch, number: int, answer: Answer) -> None:
-        self._known.setdefault(batch, Known()).answers[number] = answer
-        self._over(batch, [number])
+        known = self._known.get(batch)
+        if known is None:  # seldom: not one made for each answer
+            known = self._known[batch] = Known()
+        known.answers[number] = answer
+        self._over(batch, (number,))
         self._something.set()
         self._answered.set()
 
@@ -223,7 +226,7 @@ class Lane:
             self._over(batch, numbers)
             self._something.set()
 
-    def _over(self, batch: TakenBatch, numbers: list[int]) -> None:
+    def _over(self, batch: TakenBatch, numbers: Sequence[int]) -> None:
         under_way = self._under_way.get(batch, set())
         under_way.difference_update(numbers)
         if not under_way:

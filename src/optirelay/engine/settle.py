@@ -178,7 +178,8 @@ async def settle(
         over = {m: a for m, a in over.items() if m not in ours}
         await doubt(ctx, ledger, batch, {m: Doubtful(f"{a.reason.value}: {a.detail}") for m, a in ours.items()})
     await ledger.batches.settle(batch, over, now)
-    await ledger.batches.keep_attempts(batch, _attempts({**over, **later}, now))
+    if later or any(not isinstance(answer, Accepted) for answer in over.values()):
+        await ledger.batches.keep_attempts(batch, _attempts({**over, **later}, now))
     if doubtful and not await _repeat(ctx, ledger, batch, doubtful, now, at_once=worker is not None):
         await doubt(ctx, ledger, batch, doubtful, worker=worker)
 

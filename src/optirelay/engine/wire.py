@@ -48,9 +48,11 @@ class GroupWire:
     async def begin(self, sid: Sid) -> bool:
         """Wait for the message's slot; False where it is too late, or the work ends."""
         slot_at, self._next_slot_at = self._next_slot_at, self._next_slot_at + self._interval
-        if slot_at > self._loop.time():
-            await asyncio.sleep(slot_at - self._loop.time())
-        if self._loop.time() > self._late_at:  # the process was stopped for long, or the machine slept
+        now = self._loop.time()
+        if slot_at > now:
+            await asyncio.sleep(slot_at - now)
+            now = self._loop.time()
+        if now > self._late_at:  # the process was stopped for long, or the machine slept
             self.close()
         if self._closed or sid not in self._waiting or not self._noted(self._waiting[sid]):
             return False

@@ -111,6 +111,7 @@ class Attempt:
     detail: str = field(repr=False)
 
 
+_OUTCOME_TYPES = ("int4", "date", "int8", "text", "text", "text", "timestamptz", "text")
 _TAGS = msgspec.json.Decoder(dict[str, str]).decode
 
 
@@ -188,7 +189,7 @@ class Batches:
             return
         try:
             async with self._connection.transaction():
-                await self._sql.copy("copy_outcomes", rows)
+                await self._sql.copy("copy_outcomes", rows, _OUTCOME_TYPES)
         except errors.UniqueViolation:
             await self._merge(batch, rows)
             return
@@ -198,7 +199,7 @@ class Batches:
 
     async def _merge(self, batch: LockedBatch, rows: list[tuple[Any, ...]]) -> None:
         await self._sql.do("incoming_outcomes")
-        await self._sql.copy("copy_incoming_outcomes", rows)
+        await self._sql.copy("copy_incoming_outcomes", rows, _OUTCOME_TYPES)
         merged = await self._sql.rows(_Merged, "merge_outcomes", batch=batch.id)
         for written in merged:
             batch.count(written.state, written.reason)

@@ -13,6 +13,9 @@ from optirelay.store._sql import Statements
 from optirelay.store.campaigns import Reading
 
 _MESSAGE_TYPES = ("int4", "date", "int8", "int8", "int8", "int8", "int4", "text", "text", "timestamptz", "bytea")
+_PERSONALIZATION_TYPES = ("int4", "date", "int8", "bytea")  # the tags are jsonb, in PostgreSQL's own form
+_JSONB = b"\x01"  # its version, before the JSON
+_OUTCOME_TYPES = ("int4", "date", "int8", "text", "text", "timestamptz")
 _INCOMING_TYPES = ("int4", "text", "int4", "bytea")
 
 
@@ -122,8 +125,8 @@ class Pages:
             rows.add(self._tenant, reading, number, batch, version, waits)
         await self._sql.copy("copy_batches", rows.batches)
         await self._sql.copy("copy_messages", rows.messages, _MESSAGE_TYPES)
-        await self._sql.copy("copy_personalization", rows.personalization)
-        await self._sql.copy("copy_outcomes", rows.outcomes)
+        await self._sql.copy("copy_personalization", rows.personalization, _PERSONALIZATION_TYPES)
+        await self._sql.copy("copy_outcomes", rows.outcomes, _OUTCOME_TYPES)
         return frozenset(held)
 
     async def _versions(self, channel: ChannelName, template_ids: set[TemplateId]) -> Mapping[TemplateId, int]:
@@ -177,7 +180,7 @@ class _Rows:
         if r.skip is not None:
             self.outcomes.append((*key, "skipped", r.skip.value, self._now))
         elif r.personalization:
-            self.personalization.append((*key, msgspec.json.encode(r.personalization).decode()))
+            self.personalization.append((*key, _JSONB + msgspec.json.encode(r.personalization)))
 
 
 def _first_send_at(batch: PlannedBatch) -> datetime | None:

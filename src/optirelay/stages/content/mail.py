@@ -56,9 +56,9 @@ class MailTemplate:
         self._sender = _Sender(sender)
         self._subject = parse("subject", content.subject, TEXT)
         self._html = parse("html", content.html, HTML)
-        self._html_body = Body(self._html.constants)
+        self._html_body = Body(self._html.constants, self._html.places)
         self._text = _text_part(content)
-        self._text_body = Body(self._text.constants) if self._text else None
+        self._text_body = Body(self._text.constants, self._text.places) if self._text else None
         digest = blake2b(repr((content, sender)).encode("utf-8", "replace"), digest_size=16).hexdigest()
         boundary = f"=_{digest}"  # quoted-printable never holds "=_"
         self._opening = (
@@ -80,18 +80,18 @@ class MailTemplate:
         try:
             sender_header, sender = self._sender.render(scope, at)
             to = _to_ascii_domain(message.address, "the recipient's address")
-            envelope = f"To: {to}\r\nMessage-ID: <{message.sid}@{sender.rpartition('@')[2]}>\r\n"
             subject = one_line(self._subject.whole(self._subject.render(scope, at)))
             html = self._html.render(scope, at)
             pieces = [
                 sender_header,
-                envelope.encode(),
+                f"To: {to}\r\n".encode(),
                 unstructured("Subject", subject),
                 _date_line(at),
+                f"Message-ID: <{message.sid}@{sender.rpartition('@')[2]}>\r\n".encode("ascii"),
                 self._opening,
-                *self._text_pieces(scope, at, html),
+                self._encoded_text(scope, at, html),
                 self._between,
-                *self._html_body.with_text(html),
+                self._html_body.with_text(html),
                 self._closing,
             ]
         except CannotRender as error:
@@ -107,14 +107,14 @@ class MailTemplate:
             content=b"".join(pieces),
         )
 
-    def _text_pieces(self, scope: Scope, at: datetime, html: list[str]) -> list[bytes]:
+    def _encoded_text(self, scope: Scope, at: datetime, html: list[str]) -> bytes:
         if self._text is None or self._text_body is None:
             whole = self._html.whole(html)
             if len(whole) > MAX_CONVERTED:
                 raise CannotRender(
                     f"html: more than {MAX_CONVERTED:,} characters, too long to make a text from; add one"
                 )
-            return [encoded(text_of(whole))]
+            return encoded(text_of(whole))
         return self._text_body.with_text(self._text.render(scope, at))
 
 

@@ -3,7 +3,7 @@
 import binascii
 import re
 from base64 import b64encode
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 
 SOFT_BREAK = b"=\r\n"  # a line end that readers do not see
@@ -41,16 +41,16 @@ def closed(piece: bytes) -> bytes:
 class Body:
     """The constants of a text, encoded once."""
 
-    def __init__(self, constants: Sequence[str]) -> None:
-        pieces = [closed(encoded(constant)) for constant in constants[:-1]]
-        self._constants = [*pieces, encoded(constants[-1])]
+    def __init__(self, constants: Sequence[str], places: Sequence[int]) -> None:
+        """`places`: which of the rendered texts stands after each constant but the last."""
+        pieces = [*(closed(encoded(constant)) for constant in constants[:-1]), encoded(constants[-1])]
+        self._frame = b"%b".join(piece.replace(b"%", b"%%") for piece in pieces)
+        self._places = tuple(places)
 
-    def with_text(self, between: Iterable[str]) -> list[bytes]:
-        """The encoded text, in pieces to be joined, with what is rendered between the constants."""
-        pieces = [self._constants[0]]
-        for text, constant in zip(between, self._constants[1:], strict=True):
-            pieces += (_between(text), constant)
-        return pieces
+    def with_text(self, rendered: Sequence[str]) -> bytes:
+        """The encoded text with what was rendered between the constants."""
+        between = [_between(text) for text in rendered]
+        return self._frame % tuple([between[place] for place in self._places])
 
 
 def _between(text: str) -> bytes:

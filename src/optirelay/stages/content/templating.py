@@ -2,7 +2,7 @@
 
 import inspect
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -65,19 +65,23 @@ def _escaped(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One parsed text of a template: constants, and what is rendered between them (one less)."""
+    """One parsed text of a template: constants, and what is rendered between them (one less).
+
+    A value that stands in several places is rendered once for all of them.
+    """
 
     name: str
     constants: tuple[str, ...]
-    dynamic: tuple[Value | Node, ...]
+    dynamic: tuple[Value | Node, ...]  # each once
+    places: tuple[int, ...]  # which of them stands between one constant and the next
     names: tuple[str, ...]  # the top-level names it looks up, without those it assigns itself
     template: BoundTemplate = field(repr=False)
 
     def render(self, scope: Mapping[str, object], at: datetime) -> list[str]:
-        """What stands between the constants. Raises CannotRender."""
+        """What each of `dynamic` comes to. Raises CannotRender."""
         rendered: list[str] = []
         output: Output | None = None
-        left = MAX_OUTPUT
+        octets = 0
         for dynamic in self.dynamic:
             if isinstance(dynamic, Value):
                 text = dynamic.render(scope)
@@ -85,10 +89,14 @@ class Part:
                 output = output or Output(Context(self.template, scope, at))
                 text = self._rendered(dynamic, output)
             rendered.append(text)
-            left -= len(text)
-            if left < 0:
+            octets += len(text)
+            if octets * len(self.places) > MAX_OUTPUT and self._characters(rendered) > MAX_OUTPUT:
                 raise CannotRender(f"{self.name}: {TOO_MUCH}")
         return rendered
+
+    def _characters(self, rendered: Sequence[str]) -> int:
+        """How many characters that is, in all places where it stands."""
+        return sum(len(rendered[place]) for place in self.places if place < len(rendered))
 
     def _rendered(self, node: Node, output: Output) -> str:
         try:
@@ -97,10 +105,12 @@ class Part:
         except Exception as error:  # noqa: BLE001  # whatever a template and a value make of each other
             raise CannotRender(_why(self.name, node, error)) from None
 
-    def whole(self, rendered: Iterable[str]) -> str:
+    def whole(self, rendered: Sequence[str]) -> str:
         """The constants with what was rendered between them."""
-        between = iter(rendered)
-        return self.constants[0] + "".join(next(between) + constant for constant in self.constants[1:])
+        pieces = [self.constants[0]]
+        for place, constant in zip(self.places, self.constants[1:], strict=True):
+            pieces += (rendered[place], constant)
+        return "".join(pieces)
 
 
 def parse(name: str, source: str, environment: BoundedEnvironment) -> Part:
@@ -116,14 +126,15 @@ def parse(name: str, source: str, environment: BoundedEnvironment) -> Part:
         line = _line_of(error.token)
         where = f"{name}, line {line}" if line else f"{name}, at its end"
         raise BadTemplate(f"{where}: {what}; correct it and push the template again.") from None
-    constants, dynamic = [""], list[Value | Node]()
+    constants, dynamic, places = [""], dict[Value | Node, int](), list[int]()
     for node in template.nodes:
         if isinstance(node, ContentNode):
             constants[-1] += node.text
         else:
-            dynamic.append(_value_of(node, not_plain={*used.locals, *NOT_TEXT}, escaped=environment.autoescape) or node)
+            value = _value_of(node, not_plain={*used.locals, *NOT_TEXT}, escaped=environment.autoescape)
+            places.append(dynamic.setdefault(value or node, len(dynamic)))
             constants.append("")
-    return Part(name, tuple(constants), tuple(dynamic), tuple(sorted(used.globals)), template)
+    return Part(name, tuple(constants), tuple(dynamic), tuple(places), tuple(sorted(used.globals)), template)
 
 
 def refuse_unclosed(name: str, source: str) -> None:

@@ -69,13 +69,13 @@ where m.id > %(started)s
 order by m.id;
 
 -- name: copy_outcomes
-copy outcome (tenant, planned_on, message, state, reason, provider_id, at, worker) from stdin;
+copy outcome (tenant, planned_on, message, state, reason, provider_id, at, worker) from stdin (format binary);
 
 -- name: incoming_outcomes
 create temporary table if not exists incoming_outcome (like outcome) on commit delete rows;
 
 -- name: copy_incoming_outcomes
-copy incoming_outcome (tenant, planned_on, message, state, reason, provider_id, at, worker) from stdin;
+copy incoming_outcome (tenant, planned_on, message, state, reason, provider_id, at, worker) from stdin (format binary);
 
 -- name: merge_outcomes
 -- An outcome stays what it is, but for one in doubt, which a late answer settles. Returns what was written; `was_in_doubt` says over what.

@@ -40,10 +40,10 @@ where k.same or k.earlier;
 copy message (tenant, planned_on, id, campaign, batch, pass, template_id, customer_id, address, send_at, occurrence) from stdin (format binary);
 
 -- name: copy_personalization
-copy personalization (tenant, planned_on, message, tags) from stdin;
+copy personalization (tenant, planned_on, message, tags) from stdin (format binary);
 
 -- name: copy_outcomes
-copy outcome (tenant, planned_on, message, state, reason, at) from stdin;
+copy outcome (tenant, planned_on, message, state, reason, at) from stdin (format binary);
 
 -- name: copy_batches
 copy batch (tenant, id, campaign, channel, template_id, template_version, due_at, total, skipped, done_at) from stdin;
