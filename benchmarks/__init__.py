@@ -1,0 +1,1 @@
+"""What `scripts/bench` runs: our speed as ratios, each against a baseline measured in turn with it."""
