@@ -78,18 +78,18 @@ def measured(recipients: int, html: str) -> Run:
 
 
 def _lines(what: str, runs: Sequence[Run]) -> Iterator[Line]:
-    copied = sorted(run.copied_per_second for run in runs)[len(runs) // 2]
-    yield Line(f"{what}", [run.per_second for run in runs], "recipients/s")
-    ratios = [round.per_second / run.copied_per_second for run in runs]
+    copied = sorted(one.copied_per_second for one in runs)[len(runs) // 2]
+    yield Line(f"{what}", [one.per_second for one in runs], "recipients/s")
+    ratios = [one.per_second / one.copied_per_second for one in runs]
     yield Line(f"{what} ÷ bare COPY", ratios, "", bar=0.05, beside=f"bare COPY {copied:,.0f} rows/s")
-    yield Line(f"{what}: worker busy", [run.busy for run in runs], "of a core")
-    yield Line(f"{what}: memory of the worker", [run.most_memory for run in runs], "MB", bar=250, at_least=False)
-    yield Line(f"{what}: ledger", [run.bytes_each for run in runs], "bytes a recipient", bar=400, at_least=False)
-    yield Line(f"{what}: campaigns show", [run.show_ms for run in runs], "ms", bar=50, at_least=False)
+    yield Line(f"{what}: worker busy", [one.busy for one in runs], "of a core")
+    yield Line(f"{what}: memory of the worker", [one.most_memory for one in runs], "MB", bar=250, at_least=False)
+    yield Line(f"{what}: ledger", [one.bytes_each for one in runs], "bytes a recipient", bar=400, at_least=False)
+    yield Line(f"{what}: campaigns show", [one.show_ms for one in runs], "ms", bar=50, at_least=False)
 
 
 def _median_seconds(recipients: int, runs: Sequence[Run]) -> float:
-    return recipients / sorted(run.per_second for run in runs)[len(runs) // 2]
+    return recipients / sorted(one.per_second for one in runs)[len(runs) // 2]
 
 
 def _bytes_each(opened: House, recipients: int) -> float:

@@ -36,7 +36,7 @@ def print_table(lines: Sequence[Line]) -> None:
         bar = "" if line.bar is None else f"{'≥' if line.at_least else '≤'} {_shown(line.bar)}"
         if not line.meets_bar:
             bar += " **missed**"
-        spread = f"{_shown(min(line.figures))} – {_shown(max(line.figures))}" if len(line.figures) > 1 else ""
+        spread = f"{_shown(min(line.figures))} to {_shown(max(line.figures))}" if len(line.figures) > 1 else ""
         print(f"| {line.what} | {_shown(line.median)} {line.unit} | {spread} | {bar} | {line.beside} |")
 
 

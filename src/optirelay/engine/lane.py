@@ -14,6 +14,7 @@ from optirelay.engine.context import Context
 from optirelay.engine.journal import Journal
 from optirelay.engine.rendering import render
 from optirelay.engine.settle import Known, hand_back_unsent
+from optirelay.engine.slots import Slots
 from optirelay.engine.wire import GroupWire
 from optirelay.errors import TryLater
 from optirelay.model import Answer, ChannelName, Later, Outgoing, TenantId
@@ -135,7 +136,7 @@ class Lane:
         """Give a started group to the channel; what is not on the wire in time is handed back."""
         numbers = {message.sid: message.number for message in begun.start}
         self._under_way.setdefault(batch, set()).update(numbers.values())
-        first_slot_at = asyncio.get_running_loop().time() + begun.first_slot_in.total_seconds()
+        slots = self._slots(begun)
         try:
             outgoing, refused = await render(self._ctx, self.tenant, self._name, batch, begun.start)
         except Exception:
@@ -148,8 +149,7 @@ class Lane:
             {mail.sid: numbers[mail.sid] for mail in outgoing},
             lambda number, answer: self._learn(batch, number, answer),
             self._journal,
-            first_slot_at=first_slot_at,
-            interval_seconds=begun.interval.total_seconds(),
+            slots,
         )
         self._wires.add(wire)
         self._answered.clear()
@@ -162,6 +162,22 @@ class Lane:
         self._handled = wire.handled_in_half_a_second()
         if wire.saturated:  # another group would only be handed back, too
             await self._wait_for(self._answered, LONGEST_SLEEP_SECONDS)
+
+    def _slots(self, begun: pipeline.Begun) -> Slots | None:
+        if self._rate is None:
+            return None
+
+        async def reserve(count: int) -> timedelta:
+            async with self._ctx.store.tenant(self.tenant).transaction() as ledger:
+                return await ledger.channels.reserve_slots(self._name, count, begun.interval)
+
+        return Slots(
+            len(begun.start),
+            first_in=begun.first_slot_in,
+            interval=begun.interval,
+            may_be_late=sending.may_be_late(self._rate),
+            reserve=reserve,
+        )
 
     async def _send(self, batch: TakenBatch, outgoing: list[Outgoing], wire: GroupWire) -> None:
         try:

@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping
 import structlog
 
 from optirelay.engine.journal import Journal
+from optirelay.engine.slots import Slots
 from optirelay.model import Answer, Doubtful, Sid
 from optirelay.stages.sending import HALF_SECOND, MOST_AT_ONCE
+from optirelay.store import StoreUnavailable
 
 SURELY = 0.8  # of what it began in the last
 log = structlog.get_logger()
@@ -22,10 +24,9 @@ class GroupWire:
         numbers: Mapping[Sid, int],
         learn: Callable[[int, Answer], None],
         journal: Journal,
-        *,
-        first_slot_at: float,
-        interval_seconds: float,
+        slots: Slots | None,
     ) -> None:
+        """`slots` where the channel has a rate."""
         self._loop = asyncio.get_running_loop()
         self._batch = batch
         self._journal = journal
@@ -34,9 +35,8 @@ class GroupWire:
         self._learn = learn
         self._size = len(numbers)
         self._started_at = self._loop.time()
-        self._next_slot_at = first_slot_at
-        self._interval = interval_seconds
-        last_slot_at = first_slot_at + interval_seconds * max(0, self._size - 1)
+        self._slots = slots
+        last_slot_at = slots.last_at if slots is not None else self._started_at
         self._late_at = max(last_slot_at, self._started_at) + HALF_SECOND.total_seconds()
         self._closed = False
         self._settled = asyncio.Event()
@@ -47,18 +47,25 @@ class GroupWire:
 
     async def begin(self, sid: Sid) -> bool:
         """Wait for the message's slot; False where it is too late, or the work ends."""
-        slot_at, self._next_slot_at = self._next_slot_at, self._next_slot_at + self._interval
-        now = self._loop.time()
-        if slot_at > now:
-            await asyncio.sleep(slot_at - now)
-            now = self._loop.time()
-        if now > self._late_at:  # the process was stopped for long, or the machine slept
+        if self._slots is not None and not await self._slot_came(self._slots):
+            return False
+        if self._loop.time() > self._late_at:  # the process was stopped for long, or the machine slept
             self.close()
         if self._closed or sid not in self._waiting or not self._noted(self._waiting[sid]):
             return False
         self._begun[sid] = self._waiting.pop(sid)
         if not self._waiting:
             self._settle()
+        return True
+
+    async def _slot_came(self, slots: Slots) -> bool:
+        """Wait for the next slot; False where there is none, because the database is away."""
+        try:
+            await slots.wait()
+        except StoreUnavailable as error:
+            log.warning("no_slot", why=str(error))
+            self.close()
+            return False
         return True
 
     def _noted(self, number: int) -> bool:

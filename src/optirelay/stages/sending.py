@@ -14,7 +14,7 @@ FIRST_GROUP = 200
 SLOT_AHEAD = timedelta(seconds=0.25)  # a group starts when its first slot is at most so far away
 _FIRST_PAUSE = timedelta(seconds=5)
 _LONGEST_PAUSE = timedelta(minutes=10)
-_SLACK = 1.03  # slots lie this much wider than the rate says, so that a late and a timely one do not share a window
+_SLACK = 0.03  # slots lie this much wider than the rate says, so that a late and a timely one do not share a window
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,12 @@ def most_at_once(rate: Rate | None, handled: int) -> int:
 
 def slot_interval(rate: Rate) -> timedelta:
     """How far apart two messages of a channel with this rate leave."""
-    return rate.per / rate.count * _SLACK
+    return rate.per / rate.count * (1 + _SLACK)
+
+
+def may_be_late(rate: Rate) -> timedelta:
+    """How long after its slot a message may leave, and no window of the rate's length holds more than it says."""
+    return rate.per * _SLACK
 
 
 def in_doubt_rule(contract: Contract, setting: InDoubtRule | None) -> InDoubtRule:

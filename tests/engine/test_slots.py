@@ -1,0 +1,66 @@
+"""A channel's rate is kept to the message, also by a worker that stood still for a while."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import pytest_asyncio
+from tests.conftest import MakeSettings
+from tests.house import ACME, NEWSLETTER, House, open_house
+
+from optirelay.engine.slots import Slots
+from optirelay.settings import Rate
+from optirelay.stages import sending
+
+RATE = Rate(50, timedelta(seconds=0.5))
+
+
+@pytest_asyncio.fixture
+async def house(make_settings: MakeSettings) -> AsyncIterator[House]:
+    async with open_house(make_settings, workers=0) as opened:
+        yield opened
+
+
+async def slots_of(house: House, count: int) -> Slots:
+    interval = sending.slot_interval(RATE)
+
+    async def reserve(more: int) -> timedelta:
+        async with house.ctx.store.tenant(ACME).transaction() as ledger:
+            return await ledger.channels.reserve_slots(NEWSLETTER, more, interval)
+
+    first_in = await reserve(count)
+    late = sending.may_be_late(RATE)
+    return Slots(count, first_in=first_in, interval=interval, may_be_late=late, reserve=reserve)
+
+
+async def leave(slots: Slots, count: int, left_at: list[float]) -> None:
+    for _ in range(count):
+        await slots.wait()
+        left_at.append(time.monotonic())
+
+
+def most_in_a_window(left_at: list[float]) -> int:
+    left_at = sorted(left_at)
+    window = RATE.per.total_seconds()
+    return max(sum(start <= moment < start + window for moment in left_at) for start in left_at)
+
+
+async def test_a_worker_that_stood_still_lets_its_slots_go_and_does_not_catch_up(house: House) -> None:
+    left_at: list[float] = []
+    slots = await slots_of(house, 80)  # for 0.8 s
+    leaving = asyncio.create_task(leave(slots, 80, left_at))
+    await asyncio.sleep(0.2)
+    others = asyncio.create_task(leave(await slots_of(house, 40), 40, left_at))  # theirs come right behind
+    await asyncio.sleep(0.1)
+    time.sleep(0.4)  # the whole process stands still
+    await asyncio.gather(leaving, others)
+    assert len(left_at) == 120
+    assert most_in_a_window(left_at) <= RATE.count
+
+
+async def test_slots_that_are_used_up_are_followed_by_new_ones(house: House) -> None:
+    left_at: list[float] = []
+    await leave(await slots_of(house, 3), 12, left_at)
+    assert len(left_at) == 12
+    assert most_in_a_window(left_at) <= RATE.count
