@@ -31,6 +31,7 @@ ANSWERS: Mapping[str, Answer] = {
     **dict.fromkeys(("eve", "fay"), Doubtful("cut")),
 }
 EVERYBODY: Mapping[str, Answer] = dict.fromkeys(PEOPLE, Accepted())
+CALLS = ("UpdateCampaignMetrics", "UpdateCampaignInteractions", "saveEvent")
 INCREMENTS = {"optimove": {"metrics_are": "increments"}, "quirks": {"metrics": "add"}}
 MODES: dict[str, dict[str, Any]] = {"totals": {}, "increments": INCREMENTS, "events": {"report": "save_event"}}
 
@@ -188,7 +189,7 @@ async def test_only_what_adds_up_is_in_doubt_when_its_answer_is_lost(
     async with open_tenants(database, tmp_path, acme=how) as tenants:
         await tenants.fetch(ACME, dict.fromkeys(PEOPLE, 17))
         await tenants.send(ACME, EVERYBODY)
-        for call in ("UpdateCampaignMetrics", "UpdateCampaignInteractions", "saveEvent"):
+        for call in CALLS:
             await tenants.sim(ACME, "faults", {"call": call, "fault": "cut_after"})
         await tenants.report()
         await tenants.report()
@@ -202,6 +203,26 @@ async def test_only_what_adds_up_is_in_doubt_when_its_answer_is_lost(
         again = await tenants.told(ACME, "events") or await tenants.told(ACME, "interactions")
         assert again == told * 2  # exactly as it was frozen
         assert (await reported(tenants))["accepted"] == 6
+
+
+async def test_events_and_the_other_calls_do_not_wait_for_each_other(database: str, tmp_path: Path) -> None:
+    async with open_tenants(database, tmp_path, acme={"report": "both"}) as tenants:
+        await tenants.fetch(ACME, dict.fromkeys(PEOPLE, 17))
+        await tenants.send(ACME, EVERYBODY)
+        await tenants.sim(ACME, "faults", {"call": "UpdateCampaignInteractions", "fault": "string_error"})
+        await tenants.sim(ACME, "tenants", {"id": 7001, "key": "acme-key", "channels": {"504": "Mail"}})  # no token
+        await tenants.report()
+        assert await tenants.metrics(ACME) == {(17, 0): 6}
+        assert await tenants.told(ACME, "events") == []
+        assert (await reported(tenants))["in_doubt_batches"] == 1  # an error in a 2xx, of what adds up
+        (problem,) = [p for p in await operate.problems(tenants.ctx) if p["kind"] == "key_refused"]
+        assert "signature" in problem["problem"]
+        assert "metrics_token" in problem["mend"]
+        settings = tenants.ctx.settings
+        lost = settings.tenants["acme"].model_copy(update={"report": "interactions", "metrics_url": None})
+        ctx = replace(tenants.ctx, settings=settings.model_copy(update={"tenants": {"acme": lost}}))
+        (sentence,) = await operate.report_now(ctx)
+        assert "no metrics_url" in sentence
 
 
 @pytest.mark.parametrize(("mode", "in_doubt"), [("totals", 1), ("increments", 2), ("events", 1)])
@@ -221,7 +242,7 @@ async def test_calls_of_a_worker_that_died_are_in_doubt_where_they_add_up(
         claimed = 0
         while True:
             async with dead.store.tenant(ACME).transaction() as ledger:
-                if await ledger.reports.claim(campaign.id, "dead") is None:
+                if await ledger.reports.claim(campaign.id, "dead", CALLS) is None:
                     break
                 claimed += 1
         assert claimed == (1 if mode == "events" else 2)
@@ -242,7 +263,7 @@ async def test_an_earlier_total_never_overtakes_a_later_one(database: str, tmp_p
         await tenants.report()
         async with tenants.ctx.store.tenant(ACME).transaction() as ledger:
             (campaign,) = await ledger.campaigns.counts()
-            slow = await ledger.reports.claim(campaign.id, "slow")
+            slow = await ledger.reports.claim(campaign.id, "slow", CALLS)
         assert slow is not None
         await resolve(tenants, ACME, "eve")
         await tenants.report()

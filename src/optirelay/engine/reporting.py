@@ -9,7 +9,7 @@ from optirelay.errors import GiveUp, InDoubt, NeedsOperator, OptirelayError
 from optirelay.model import ProblemKind, TenantId
 from optirelay.optimove import MAX_EVENT_AGE
 from optirelay.stages import metrics
-from optirelay.store import Ledger
+from optirelay.store import Ledger, StoreUnavailable
 from optirelay.store.batches import LockedBatch
 from optirelay.store.campaigns import CampaignCounts
 from optirelay.store.reports import ClaimedReport, LateReport, LostReport, ToldCustomer
@@ -50,17 +50,35 @@ async def due_now(ctx: Context, ledger: Ledger, campaign: int) -> bool:
 
 
 async def tell(ctx: Context, tenant: TenantId, campaign: int) -> None:
-    """Freeze what was not told yet, then send every frozen call that nobody sends."""
+    """Freeze what was not told yet, then send every frozen call that nobody sends.
+
+    Raises where some were not made and have to go again. Events have a host and a token of their own: what keeps them
+    from going does not keep back the other calls, and the other way round.
+    """
     store = ctx.store.tenant(tenant)
     async with store.transaction() as ledger:
         await ledger.reports.alone(campaign)
         await _freeze(ctx, ledger, await ledger.campaigns.counts_of(campaign))
     await settle_lost(ctx, tenant, campaign)
+    failed: list[OptirelayError] = []
+    for calls in metrics.BY_HOST:
+        try:
+            await _send_all(ctx, tenant, campaign, calls)
+        except StoreUnavailable:
+            raise
+        except OptirelayError as error:
+            failed.append(error)
+    if failed:
+        raise failed[0]
+
+
+async def _send_all(ctx: Context, tenant: TenantId, campaign: int, calls: Sequence[str]) -> None:
+    """Every frozen call of these names, one after another."""
     while True:
-        async with store.transaction() as ledger:
+        async with ctx.store.tenant(tenant).transaction() as ledger:
             for late in await ledger.reports.set_too_late(campaign, metrics.oldest_event(utc_now())):
                 await _tell_too_late(ledger, late)
-            claimed = await ledger.reports.claim(campaign, ctx.worker)
+            claimed = await ledger.reports.claim(campaign, ctx.worker, calls)
         if claimed is None:
             return
         await send_report(ctx, tenant, claimed)
@@ -168,7 +186,10 @@ async def _settle_lost(ledger: Ledger, calls: Sequence[LostReport]) -> None:
 async def send_report(ctx: Context, tenant: TenantId, claimed: ClaimedReport) -> None:
     """Make one frozen call. Raises where it was not made and has to go again."""
     store = ctx.store.tenant(tenant)
+    settings = ctx.settings.tenants[tenant]
     try:
+        if claimed.call == metrics.SAVE_EVENT and not (settings.metrics_url and settings.metrics_token):
+            raise NeedsOperator(f"tenant {tenant} has events to save, and no metrics_url or no metrics_token any more")
         await ask(ctx, tenant, metrics.thaw(claimed.call, claimed.body, additive=claimed.additive))
     except InDoubt as error:
         async with store.transaction() as ledger:

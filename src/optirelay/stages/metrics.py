@@ -22,6 +22,7 @@ from optirelay.optimove import (
 METRICS = "UpdateCampaignMetrics"
 INTERACTIONS = "UpdateCampaignInteractions"
 SAVE_EVENT = "saveEvent"
+BY_HOST = ((METRICS, INTERACTIONS), (SAVE_EVENT,))
 ON_ITS_WAY = timedelta(minutes=10)  # so much younger an event must be when it is to be sent, to be in time
 
 

@@ -1,6 +1,6 @@
 """What one tenant's Optimove is told: frozen in numbered batches, each sent once."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -161,11 +161,13 @@ class Reports:
         """Frozen calls that were not sent in time: something in them happened before that, so they never are."""
         return await self._sql.rows(LateReport, "set_too_late", campaign=campaign, before=before)
 
-    async def claim(self, campaign: int, worker: str) -> ClaimedReport | None:
-        """The next frozen call that nobody sends, now marked as sent by this worker; to be committed before it
-        leaves. Later totals wait until earlier ones are answered for."""
+    async def claim(self, campaign: int, worker: str, calls: Sequence[str]) -> ClaimedReport | None:
+        """The next frozen call of these names that nobody sends, now marked as sent by this worker; to be committed
+        before it leaves. Later totals wait until earlier ones are answered for."""
         await self.alone(campaign)
-        return await self._sql.row(ClaimedReport, "claim_report_batch", campaign=campaign, worker=worker)
+        return await self._sql.row(
+            ClaimedReport, "claim_report_batch", campaign=campaign, worker=worker, calls=list(calls)
+        )
 
     async def settle(self, report_batch: int, state: str, answer: str | None = None) -> None:
         """What became of a call: answered, ready (nothing was written), in_doubt or refused."""

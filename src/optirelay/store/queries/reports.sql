@@ -104,7 +104,7 @@ returning id;
 update report_batch set state = 'sent', sent_at = clock_timestamp(), worker = %(worker)s
 where tenant = %(tenant)s and id = (
   select r.id from report_batch r
-  where r.tenant = %(tenant)s and r.campaign = %(campaign)s and r.state = 'ready'
+  where r.tenant = %(tenant)s and r.campaign = %(campaign)s and r.state = 'ready' and r.call = any(%(calls)s)
     and (r.additive or not exists (
       select from report_batch o where o.tenant = r.tenant and o.campaign = r.campaign and o.call = r.call and o.state = 'sent' and not o.additive
     ))
