@@ -105,7 +105,8 @@ def test_defaults_are_those_of_the_reference() -> None:
     assert (acme.rate_limit, acme.report) == (Rate(50, timedelta(seconds=10)), "interactions")
     assert list(acme.optimove.metric_ids.values()) == [0, 1, 2, 3, 4, 5, 6, 9]
     assert list(acme.optimove.interaction_ids.values()) == [0, 1, 2, 3, 4, 5, 6, 7]
-    assert acme.optimove.metrics_are == "totals"
+    assert (acme.report_every, acme.report_for) == (timedelta(hours=4), timedelta(days=7))
+    assert (acme.metrics_url, acme.metrics_token, acme.optimove.metrics_are) == (None, None, "totals")
     assert (acme.optimove.templates_per_call, acme.optimove.metrics_per_call) == (100, 100)
     assert acme.optimove.interactions_per_call == 10_000
     assert (channel.name, channel.kind, channel.address_attribute) == ("news", "email", "EMAIL")
@@ -244,13 +245,16 @@ FAULTS = [
     ("tenants.acme.page_size", "0", "from 1 to 100000", ""),
     ("tenants.acme.page_size", "100001", "from 1 to 100000", ""),
     ("tenants.acme.rate_limit", '"0/s"', "no rate", "20/10s"),
-    ("tenants.acme.report", '"save_event"', "not built yet in this version", "interactions"),
-    ("tenants.acme.report", '"both"', "not built yet in this version", ""),
-    ("tenants.acme.report", '"none"', "not known here", ""),
+    ("tenants.acme.report", '"none"', "not known here", "save_event"),
+    ("tenants.acme.report_every", '"500ms"', "not from 1s to 1d", ""),
+    ("tenants.acme.report_every", '"2d"', "not from 1s to 1d", ""),
+    ("tenants.acme.report_for", '"0s"', "not from 1s", ""),
+    ("tenants.acme.metrics_url", '"metric-777.optimove.net"', "neither http:// nor https://", ""),
+    ("tenants.acme.metrics_token", '""', "the secret is empty", ""),
     ("tenants.acme.name", '"acme"', "unknown setting", ""),
     ("tenants.acme.channels", "5", "no table", "[tenants.acme.channels]"),
     ("tenants.acme.optimove", "5", "no table", ""),
-    ("tenants.acme.optimove.metrics_are", '"increments"', "not built yet in this version", "totals"),
+    ("tenants.acme.optimove.metrics_are", '"deltas"', "not known here", "increments"),
     ("tenants.acme.optimove.metric_ids", "5", "no table", ""),
     ("tenants.acme.optimove.metric_ids.opend", "2", "unknown setting", "Did you mean opened?"),
     ("tenants.acme.optimove.interaction_ids.sent", '"x"', "no whole number", ""),
@@ -328,6 +332,18 @@ UNBUILT = [
 def test_a_setting_that_is_not_built_yet_is_refused_as_such(table: str, key: str) -> None:
     expected = Fault(f"{table}.{key}", "not built yet in this version", "Remove it")
     assert only_fault(with_line(f"{table}.{key}", '"anything"')) == expected
+
+
+@pytest.mark.parametrize("report", ["save_event", "both"])
+def test_events_need_an_address_and_a_token(report: str) -> None:
+    whole = with_line("tenants.acme.report", f'"{report}"')
+    faults = faults_of(whole)
+    assert [fault.key for fault in faults] == ["tenants.acme.metrics_token", "tenants.acme.metrics_url"]
+    assert faults[0].problem == f'needed with report = "{report}"'
+    whole["tenants"]["acme"] |= {"metrics_token": "a token", "metrics_url": "http://127.0.0.1:8500/api/saveEvent"}
+    acme = read(whole, path=Path("x.toml")).tenants["acme"]
+    assert acme.metrics_url == "http://127.0.0.1:8500/api/saveEvent"
+    assert "a token" not in repr(acme)
 
 
 def test_no_tenants_is_a_fault() -> None:
@@ -584,6 +600,7 @@ def test_everything_commented_out_in_the_example_works_too(tmp_path: Path, monke
     path.write_text(text)
     monkeypatch.setenv("ACME_API_KEY", "key")
     monkeypatch.setenv("ACME_SMTP_PASSWORD", "password")
+    monkeypatch.setenv("ACME_METRICS_TOKEN", "token")
     smtp = load(path).tenants["acme"].channels["newsletter"].smtp
     assert smtp
     assert smtp.password == Secret("password")
@@ -635,7 +652,7 @@ def test_the_reference_lists_every_name_that_is_taken() -> None:
     names = set(re.findall(r"`(\w+)`", section("Not built yet")))
     taken = {key for room in rooms(DOCUMENT) for key in room.unbuilt}
     assert taken <= names
-    assert names - taken == {"listener_secret", "report", "kind"}
+    assert names - taken == {"listener_secret", "kind"}
 
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)

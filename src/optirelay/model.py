@@ -238,6 +238,8 @@ class FrozenCall:
     event: str  # our word for what it tells; metrics tell several
     customers: int
     body: bytes = field(repr=False)
+    additive: bool  # the same again would count twice
+    oldest_at: datetime | None = None  # when the first of what it tells happened, where that must not be long ago
 
 
 def day_of(moment: datetime) -> date:

@@ -4,7 +4,8 @@
                        accept   notifications, in groups: a pass is put, or a campaign called off
                        gather   one page of recipients -> messages in batches; the next page put
                        send     due batches, group by group: who may go now -> started -> channel -> outcomes
-    on completion ->   report   metrics and interactions, frozen, each call once
+    on completion,
+    then for 7 days -> report   metrics and interactions, frozen, each call once
     at start, then ->  sync     listeners and templates compared with Optimove's, and added where missing
 
 Both writes of a step carry a key and share one transaction, so that running it twice changes nothing.
@@ -21,7 +22,7 @@ from optirelay.engine.context import Context, ask
 from optirelay.engine.jobs import Job, job
 from optirelay.engine.journal import DeadJournal
 from optirelay.engine.rendering import required_tags
-from optirelay.engine.reporting import settle_lost_of, tell
+from optirelay.engine.reporting import begin_window, due_now, settle_lost_of, tell
 from optirelay.engine.settle import Known, seen_of, settle_late, skip, take_over, write_known
 from optirelay.engine.syncing import behind, sync_listeners, sync_templates, tell_behind
 from optirelay.errors import TryLater
@@ -41,6 +42,7 @@ from optirelay.store import Ledger, Notification
 from optirelay.store.batches import LockedBatch, TakenBatch
 
 MOST_NOTIFICATIONS = 100  # read in one transaction
+MOST_REPORTS = 100  # put in one transaction
 MOST_READINGS = 3  # of one pass whose rows repeat
 log = structlog.get_logger()
 
@@ -308,6 +310,8 @@ async def _begin_group(ctx: Context, ledger: Ledger, batch: LockedBatch, most: i
     await skip(ctx, ledger, batch, group.skips)
     batch.begun += len(group.start)
     batch.started = max([batch.started, *group.skips, *(message.number for message in group.start)])
+    if group.start:
+        await begin_window(ctx, ledger, batch)
     interval = first = timedelta(0)
     if settings.rate and group.start:
         interval = sending.slot_interval(settings.rate)
@@ -346,7 +350,7 @@ async def _close_if_done(ctx: Context, ledger: Ledger, channel: ChannelName, cam
     """Where no pass and no batch is open, the campaign is complete, and its report is put."""
     if not await ledger.campaigns.close_if_done(campaign):
         return
-    if (known := ctx.channels.get((ledger.tenant, channel))) is not None and known.reported:
+    if await due_now(ctx, ledger, campaign):
         await report.put(ledger, campaign=campaign)
     if not (counts := await ledger.campaigns.counts_of(campaign)).in_doubt:
         await ledger.problems.mended(ProblemKind.MESSAGE_IN_DOUBT, channel=channel, campaign_id=counts.campaign_id)
@@ -362,6 +366,16 @@ async def report(ctx: Context, tenant: TenantId, *, campaign: int) -> None:
     async with ctx.store.tenant(tenant).transaction() as ledger:
         if await ledger.reports.under_way(campaign):
             raise TryLater("a call of the report was sent, and what became of it is not known yet")
+
+
+async def put_due_reports(ctx: Context) -> int:
+    """Put the reports of campaigns of which Optimove is to be told by now; how many there were. Each is put once."""
+    async with ctx.store.transaction() as everyone:
+        due = await everyone.take_due_reports(utc_now(), MOST_REPORTS)
+        for tenant, campaign in due:
+            if await due_now(ctx, ledger := everyone.ledger(tenant), campaign):
+                await report.put(ledger, campaign=campaign)
+        return len(due)
 
 
 # --- sync: Optimove's lists of listeners and templates hold ours ----------------------------------------------------

@@ -763,8 +763,8 @@ def test_campaigns_are_listed_in_numbers(delivered: Delivered) -> None:
 
 def test_a_campaign_is_shown_with_what_became_of_everybody(delivered: Delivered) -> None:
     shape = delivered.terminal.json("campaigns", "show", SENT)
-    last_at = shape["reported"].pop("last_at")
-    assert TIME.fullmatch(last_at)
+    times = [shape["reported"].pop(which) for which in ("last_at", "next_at")]
+    assert all(TIME.fullmatch(moment) for moment in times)
     assert shape == {
         "tenant": "acme",
         "channel": "newsletter",
@@ -781,7 +781,7 @@ def test_a_campaign_is_shown_with_what_became_of_everybody(delivered: Delivered)
         "balanced": True,
         "events": dict.fromkeys(("delivered", "opened", "clicked", "bounced", "complained", "unsubscribed"), 0),
         "templates": {"17": {"accepted": 2}},
-        "reported": {"accepted": 2, "in_doubt_batches": 0, "next_at": None},
+        "reported": {"accepted": 2, "in_doubt_batches": 0, "too_late": 0},
     }
     assert shape_of(shape) == "campaign"
 

@@ -53,7 +53,7 @@ async def test_a_finished_campaign_is_balanced_and_says_what_became_of_everybody
         await house.until_state(campaign_id, "complete")
         await house.until_reported(campaign_id)
         shape = await shape_of(house)
-        last_at = shape["reported"].pop("last_at")
+        last_at, next_at = shape["reported"].pop("last_at"), shape["reported"].pop("next_at")
         assert shape == {
             "tenant": "acme",
             "channel": "newsletter",
@@ -70,9 +70,10 @@ async def test_a_finished_campaign_is_balanced_and_says_what_became_of_everybody
             "balanced": True,
             "events": dict.fromkeys(("delivered", "opened", "clicked", "bounced", "complained", "unsubscribed"), 0),
             "templates": {"17": {"accepted": 2}},
-            "reported": {"accepted": 2, "in_doubt_batches": 0, "next_at": None},
+            "reported": {"accepted": 2, "in_doubt_batches": 0, "too_late": 0},
         }
         assert last_at.endswith("Z")
+        assert next_at > last_at
         assert await operate.audit(house.ctx, ACME, shape) == []
 
 

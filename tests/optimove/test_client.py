@@ -2,10 +2,12 @@
 
 import asyncio
 import gzip
+import hashlib
+import hmac
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from optirelay.optimove import (
     CampaignInteractions,
     CannotConnect,
     ChannelTemplate,
+    CustomerEvent,
     NoAnswer,
     OptimoveClient,
     OptimoveError,
@@ -27,6 +30,7 @@ from optirelay.optimove import (
     get_channel_templates,
     get_customer_send_details_by_channel,
     register_event_listener,
+    save_event,
     update_campaign_interactions,
 )
 
@@ -395,3 +399,60 @@ async def test_a_body_that_is_no_text_is_never_written(server: Server) -> None:
         with pytest.raises(ValueError):
             await client.send(add_channel_templates(452, [ChannelTemplate(1, "half of \ud83d")]))
     assert server.connections == 0
+
+
+TOKEN = "tökèn-of-acme"
+EVENTS = save_event(
+    [
+        CustomerEvent(
+            event="sent",
+            happened_at=datetime(2031, 4, 2, tzinfo=UTC),
+            customer_id="Zoë/1",
+            campaign_id=1,
+            channel_id=2,
+            template_id=3,
+        )
+    ]
+)
+
+
+async def test_a_signed_call_goes_to_its_own_address_signed_and_without_the_key(server: Server) -> None:
+    server.say(answer("200 OK", '{"status":"success"}'))
+    server.say(answer("200 OK", "[]"))
+    url = f"{server.url}/of/acme/api/saveEvent"
+    async with client_of(server, metrics_url=url, metrics_token=TOKEN) as client:
+        await client.send(EVENTS)
+        await client.send(TEMPLATES)
+    head, _, body = server.heard[0].partition(b"\r\n\r\n")
+    assert head.startswith(b"POST /of/acme/api/saveEvent HTTP/1.1")
+    assert '"customer":"Zoë/1"'.encode() in body
+    signature = hmac.new(TOKEN.encode(), body, hashlib.sha256).hexdigest()
+    headers = head.lower().split(b"\r\n")
+    assert f"x-optimove-signature-content: {signature}".encode() in headers
+    assert {b"x-optimove-signature-version: 1", b"content-type: application/json"} <= set(headers)
+    assert KEY.encode() not in head
+    assert b"signature" not in server.heard[1]
+    assert f"x-api-key: {KEY}".encode() in server.heard[1].lower().split(b"\r\n")
+
+
+async def test_a_signature_that_is_refused_is_told_as_such_without_the_token(server: Server) -> None:
+    server.say(answer("401 Unauthorized", f"bad {TOKEN}"))
+    error = await error_of(server, EVENTS, metrics_url=server.url, metrics_token=TOKEN)
+    assert isinstance(error, Unauthorized)
+    assert "signature" in str(error)
+    assert TOKEN not in str(error)
+
+
+async def test_an_error_with_a_2xx_is_broken_and_never_repeatable(server: Server) -> None:
+    server.say(answer("200 OK", '{"status":"error","message":"Failed to validate the event"}'))
+    error = await error_of(server, EVENTS, metrics_url=server.url, metrics_token=TOKEN)
+    assert isinstance(error, Broken)
+    assert "Failed to validate" in str(error)
+
+
+async def test_a_signed_call_needs_an_address_and_a_token(server: Server) -> None:
+    async with client_of(server, metrics_url=server.url) as client:
+        with pytest.raises(ValueError, match="metrics_token"):
+            await client.send(EVENTS)
+    with pytest.raises(ValueError, match="password"):
+        OptimoveClient(server.url, KEY, metrics_url="https://u:p@metric.example")

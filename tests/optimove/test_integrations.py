@@ -1,7 +1,7 @@
 """Templates, metrics and interactions: what goes to Optimove, and how much at once."""
 
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,13 @@ from optirelay.optimove import (
     CampaignInteractions,
     CampaignMetric,
     ChannelTemplate,
+    CustomerEvent,
     Interaction,
     Metric,
     Unreadable,
     add_channel_templates,
     get_channel_templates,
+    save_event,
     update_campaign_interactions,
     update_campaign_metrics,
 )
@@ -134,3 +136,51 @@ def test_a_call_without_payload_takes_every_way_to_say_nothing(body: bytes) -> N
 def test_a_call_without_payload_notices_an_error(body: bytes) -> None:
     with pytest.raises(Unreadable):
         add_channel_templates(452, TEMPLATES).read(body)
+
+
+DELIVERED = CustomerEvent(
+    event="delivered",
+    happened_at=datetime(2031, 4, 2, 12, 0, 7, 250_000, timezone(timedelta(hours=2))),
+    customer_id="C-004711",
+    campaign_id=90211,
+    channel_id=452,
+    template_id=17,
+)
+
+
+def test_events_are_saved_one_by_one_in_a_signed_call_that_is_never_repeatable() -> None:
+    call = save_event(
+        [DELIVERED, replace(DELIVERED, recipient_group_id=2, happened_at=datetime(2031, 4, 2, tzinfo=UTC))]
+    )
+    assert (call.method, call.name, call.signed, call.repeatable) == ("POST", "saveEvent", True, False)
+    context = {"campaign_id": 90211, "channel_id": 452, "template_id": 17}
+    event = {"event": "delivered", "category": "metric", "customer": "C-004711"}
+    assert call.body == [
+        event | {"timestamp": "2031-04-02T10:00:07Z", "context": context},
+        event | {"timestamp": "2031-04-02T00:00:00Z", "context": context | {"recipient_group_id": 2}},
+    ]
+    assert "C-004711" not in repr(DELIVERED) + repr(call)
+    with pytest.raises(ValueError, match="at most 1 events a call, not 2"):
+        save_event([DELIVERED] * 2, limit=1)
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b'{"status":"success","message":"5"}', b"{}", b'[{"status":"Success"}]', b"true"]
+)
+def test_events_that_were_saved(body: bytes) -> None:
+    save_event([DELIVERED]).read(body)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"status":"error","message":"x"}',
+        b'[{"status":"success"},{"Status":"ERROR"}]',
+        b'"no"',
+        b'{"errors":[1]}',
+        b"<",
+    ],
+)
+def test_events_that_were_not(body: bytes) -> None:
+    with pytest.raises(Unreadable):
+        save_event([DELIVERED]).read(body)

@@ -66,8 +66,8 @@ async def ask(ctx: Context, tenant: TenantId, call: Call[T]) -> T:
 
 
 _MENDS = {
-    ProblemKind.KEY_REFUSED: "Check api_key and what the key may do; what waits for it goes on by itself",
-    ProblemKind.OPTIMOVE_SILENT: "Check api_url and Optimove's state; it is tried again by itself",
+    ProblemKind.KEY_REFUSED: "Check api_key, or metrics_token, and what it may do; what waits for it goes on by itself",
+    ProblemKind.OPTIMOVE_SILENT: "Check api_url, or metrics_url, and Optimove's state; it is tried again by itself",
 }
 
 

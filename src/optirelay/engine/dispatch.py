@@ -43,6 +43,7 @@ class Dispatch:
             asyncio.create_task(self._again_and_again(self._beat)),
             asyncio.create_task(self._again_and_again(self._recover)),
             asyncio.create_task(self._again_and_again(self._heal)),
+            asyncio.create_task(self._again_and_again(self._report)),
         ]
         try:
             await asyncio.gather(*(lane.run(stop, may_take=lambda: self._clock_ok) for lane in self._lanes))
@@ -122,3 +123,9 @@ class Dispatch:
                 async with self._ctx.store.tenant(tenant).transaction() as ledger:
                     await pipeline.sync.put(ledger)
             await asyncio.sleep(self._ctx.settings.service.heal_every.total_seconds())
+
+    async def _report(self) -> None:
+        """Optimove is told when it is time to, for as long as it takes reports."""
+        while True:
+            if not (self._clock_ok and await pipeline.put_due_reports(self._ctx)):
+                await asyncio.sleep(POLL_SECONDS)

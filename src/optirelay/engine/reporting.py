@@ -3,85 +3,163 @@
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 
+from optirelay.clock import utc_now
 from optirelay.engine.context import Context, ask
-from optirelay.errors import GiveUp, InDoubt, OptirelayError
-from optirelay.model import CustomerId, FrozenCall, ProblemKind, TenantId
+from optirelay.errors import GiveUp, InDoubt, NeedsOperator, OptirelayError
+from optirelay.model import ProblemKind, TenantId
+from optirelay.optimove import MAX_EVENT_AGE
 from optirelay.stages import metrics
-from optirelay.store import Ledger
+from optirelay.store import Ledger, StoreUnavailable
+from optirelay.store.batches import LockedBatch
 from optirelay.store.campaigns import CampaignCounts
-from optirelay.store.reports import ClaimedReport, LostReport, ToldCustomer
+from optirelay.store.reports import ClaimedReport, LateReport, LostReport, ToldCustomer
 
 CALL_TAKES = timedelta(minutes=6)  # at most: by then its sender has an answer, or is gone
 
 
+# --- when -------------------------------------------------------------------------------------------------------------
+
+
+async def begin_window(ctx: Context, ledger: Ledger, batch: LockedBatch) -> None:
+    """A group of this locked batch begins: from a campaign's first message on Optimove is told of it, and anew where
+    nothing of it went for a while."""
+    tenant, before, now = ctx.settings.tenants[ledger.tenant], batch.begun_at, utc_now()
+    batch.begun_at = now
+    lately = before is not None and now - before < min(tenant.report_every, tenant.report_for)
+    if not lately and ctx.channels[ledger.tenant, batch.channel].reported:
+        await ledger.reports.tell_by(batch.campaign, now + tenant.report_every)
+
+
+async def due_now(ctx: Context, ledger: Ledger, campaign: int) -> bool:
+    """Whether a report is to be put now; when the next one is, is written. The campaign has to be locked.
+
+    After the end of its window a campaign is not told of any more by itself, until messages of it go again.
+    """
+    standing = await ledger.reports.standing(campaign)
+    tenant, now = ctx.settings.tenants[ledger.tenant], utc_now()
+    channel = ctx.channels.get((ledger.tenant, standing.channel))
+    shut = metrics.is_shut(standing.handed_off_at, now, lasts=tenant.report_for)
+    if (channel is not None and not channel.reported) or (shut and standing.next_at is None):
+        return False
+    following = metrics.next_report(standing.handed_off_at, now, every=tenant.report_every, lasts=tenant.report_for)
+    await ledger.reports.tell_next(campaign, following)
+    return channel is not None  # else it is no longer in the settings: what waits for it waits on
+
+
+# --- what -------------------------------------------------------------------------------------------------------------
+
+
 async def tell(ctx: Context, tenant: TenantId, campaign: int) -> None:
-    """Freeze what was not told yet, then send every frozen call that nobody sends."""
+    """Freeze what was not told yet, then send every frozen call that nobody sends.
+
+    Raises where some were not made and have to go again. Events have a host and a token of their own: what keeps them
+    from going does not keep back the other calls, and the other way round.
+    """
     store = ctx.store.tenant(tenant)
     async with store.transaction() as ledger:
-        counts = await ledger.campaigns.counts_of(campaign)
-        channel_id = ctx.channel_settings(tenant, counts.channel).scheduled_id
-        assert channel_id is not None
-        for call in await freeze(ctx, ledger, counts, channel_id):
-            await ledger.reports.freeze(campaign, call)
+        await ledger.reports.alone(campaign)
+        await _freeze(ctx, ledger, await ledger.campaigns.counts_of(campaign))
     await settle_lost(ctx, tenant, campaign)
+    failed: list[OptirelayError] = []
+    for calls in metrics.BY_HOST:
+        try:
+            await _send_all(ctx, tenant, campaign, calls)
+        except StoreUnavailable:
+            raise
+        except OptirelayError as error:
+            failed.append(error)
+    if failed:
+        raise failed[0]
+
+
+async def _send_all(ctx: Context, tenant: TenantId, campaign: int, calls: Sequence[str]) -> None:
+    """Every frozen call of these names, one after another."""
     while True:
-        async with store.transaction() as ledger:
-            claimed = await ledger.reports.claim(campaign, ctx.worker)
+        async with ctx.store.tenant(tenant).transaction() as ledger:
+            for late in await ledger.reports.set_too_late(campaign, metrics.oldest_event(utc_now())):
+                await _tell_too_late(ledger, late)
+            claimed = await ledger.reports.claim(campaign, ctx.worker, calls)
         if claimed is None:
             return
         await send_report(ctx, tenant, claimed)
 
 
-async def freeze(ctx: Context, ledger: Ledger, campaign: CampaignCounts, channel_id: int) -> Sequence[FrozenCall]:
-    """Take every batch that is done and was not told, as calls; totals last, over all that was told so far."""
+async def _freeze(ctx: Context, ledger: Ledger, campaign: CampaignCounts) -> None:
+    """Take all that is over and was not told, as calls; counts last, over all that was taken so far."""
+    channel_id = ctx.channel_settings(ledger.tenant, campaign.channel).scheduled_id
+    if channel_id is None:
+        raise NeedsOperator(f"channel {campaign.channel} of tenant {ledger.tenant} has no scheduled_id any more")
+    place = metrics.Place(int(campaign.campaign_id), channel_id)
+    report = await ledger.reports.take(campaign.id)
+    if report is not None:
+        await _freeze_customers(ctx, ledger, campaign.id, report, place)
+    if ctx.settings.tenants[ledger.tenant].report != "save_event":
+        await _freeze_metrics(ctx, ledger, campaign.id, report, place)
+
+
+async def _freeze_customers(ctx: Context, ledger: Ledger, campaign: int, report: int, place: metrics.Place) -> None:
+    tenant = ctx.settings.tenants[ledger.tenant]
+    oldest = metrics.oldest_event(utc_now())
+    told = ledger.reports.customers(campaign, report)
+    async for alike, customers in _alike(told, tenant.optimove.interactions_per_call):
+        if tenant.report != "save_event":
+            ids = tenant.optimove.interaction_ids
+            call = metrics.interaction_call(place, alike, customers, interaction_ids=ids)
+            await ledger.reports.freeze(campaign, report, call)
+        if tenant.report != "interactions":
+            if timely := [customer for customer in customers if customer.at >= oldest]:
+                await ledger.reports.freeze(campaign, report, metrics.event_call(place, alike, timely))
+            if late := [customer for customer in customers if customer.at < oldest]:
+                call = metrics.event_call(place, alike, late)
+                number = await ledger.reports.freeze(campaign, report, call, state="too_late")
+                await _tell_too_late(ledger, LateReport(number, call.call, call.customers))
+
+
+async def _freeze_metrics(
+    ctx: Context, ledger: Ledger, campaign: int, report: int | None, place: metrics.Place
+) -> None:
     optimove = ctx.settings.tenants[ledger.tenant].optimove
-    number = await ledger.reports.take(campaign.id)
-    if number is None:
-        return ()
-    campaign_id = int(campaign.campaign_id)
-    calls = [
-        metrics.interaction_call(
-            campaign_id,
-            channel_id,
-            first.template_id,
-            first.event,
-            first.on_date,
-            customers,
-            interaction_ids=optimove.interaction_ids,
-        )
-        async for first, customers in _alike(
-            ledger.reports.customers(campaign.id, number), optimove.interactions_per_call
-        )
-    ]
-    totals = await ledger.reports.totals(campaign.id)
-    calls += metrics.metric_calls(
-        campaign_id,
-        channel_id,
-        [(row.template_id, {"sent": row.sent, "dropped": row.dropped}) for row in totals],
+    increments = optimove.metrics_are == "increments"
+    values = metrics.values_to_tell(await ledger.reports.totals(campaign), increments=increments)
+    for call in metrics.metric_calls(
+        place,
+        values,
+        increments=increments,
         metric_ids=optimove.metric_ids,
         per_call=optimove.metrics_per_call,
-    )
-    return calls
+    ):
+        await ledger.reports.freeze(campaign, report, call)
+    await ledger.reports.keep_told(campaign, {(count.template_id, count.event): count.total for count, _ in values})
 
 
-async def _alike(told: AsyncIterator[ToldCustomer], most: int) -> AsyncIterator[tuple[ToldCustomer, list[CustomerId]]]:
-    """Runs of customers that share event, template and day, at most `most` long."""
-    first: ToldCustomer | None = None
-    customers: list[CustomerId] = []
+async def _alike(
+    told: AsyncIterator[ToldCustomer], most: int
+) -> AsyncIterator[tuple[metrics.Alike, list[ToldCustomer]]]:
+    """Runs of customers that share event, template, day and group, at most `most` long."""
+    alike: metrics.Alike | None = None
+    customers: list[ToldCustomer] = []
     async for row in told:
-        same = first is not None and (first.event, first.template_id, first.on_date) == (
-            row.event,
-            row.template_id,
-            row.on_date,
-        )
-        if first is not None and (not same or len(customers) == most):
-            yield first, customers
+        of_row = metrics.Alike(row.event, row.template_id, row.on_date, row.recipient_group)
+        if alike is not None and (of_row != alike or len(customers) == most):
+            yield alike, customers
             customers = []
-        if not customers:
-            first = row
-        customers.append(row.customer_id)
-    if first is not None:
-        yield first, customers
+        alike = of_row
+        customers.append(row)
+    if alike is not None:
+        yield alike, customers
+
+
+async def _tell_too_late(ledger: Ledger, late: LateReport) -> None:
+    await ledger.problems.tell(
+        ProblemKind.BATCH_SET_ASIDE,
+        f"Report batch {late.id} ({late.call}) is kept and not sent: what it tells of {late.customers} customers "
+        f"happened more than {MAX_EVENT_AGE.days} days ago",
+        "Optimove takes nothing older; see what kept the report from going in time",
+        subject=f"report {late.id}",
+    )
+
+
+# --- calls ------------------------------------------------------------------------------------------------------------
 
 
 async def settle_lost(ctx: Context, tenant: TenantId, campaign: int) -> None:
@@ -99,17 +177,20 @@ async def settle_lost_of(ctx: Context, tenant: TenantId, worker: str) -> None:
 async def _settle_lost(ledger: Ledger, calls: Sequence[LostReport]) -> None:
     """Totals go again, with the job that was to send them; what adds up is in doubt."""
     for lost in calls:
-        if metrics.thaw(lost.call, b"").repeatable:
-            await ledger.reports.settle(lost.id, "ready")
-        else:
+        if lost.additive:
             await _doubt(ledger, lost.id, lost.call, "its sender ended before an answer came")
+        else:
+            await ledger.reports.settle(lost.id, "ready")
 
 
 async def send_report(ctx: Context, tenant: TenantId, claimed: ClaimedReport) -> None:
     """Make one frozen call. Raises where it was not made and has to go again."""
     store = ctx.store.tenant(tenant)
+    settings = ctx.settings.tenants[tenant]
     try:
-        await ask(ctx, tenant, metrics.thaw(claimed.call, claimed.body))
+        if claimed.call == metrics.SAVE_EVENT and not (settings.metrics_url and settings.metrics_token):
+            raise NeedsOperator(f"tenant {tenant} has events to save, and no metrics_url or no metrics_token any more")
+        await ask(ctx, tenant, metrics.thaw(claimed.call, claimed.body, additive=claimed.additive))
     except InDoubt as error:
         async with store.transaction() as ledger:
             await _doubt(ledger, claimed.id, claimed.call, str(error))

@@ -19,7 +19,7 @@ from optirelay.engine.journal import Journal
 from optirelay.errors import NeedsOperator
 from optirelay.model import ChannelName, TenantId
 from optirelay.optimove import OptimoveClient
-from optirelay.settings import ChannelSettings, Settings
+from optirelay.settings import ChannelSettings, Settings, TenantSettings
 from optirelay.store import Store, StoreUnavailable
 from optirelay.store.embedded import EmbeddedPostgres
 
@@ -53,7 +53,7 @@ async def open_context(
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_store(settings, conninfo))
         clients = {
-            TenantId(name): await stack.enter_async_context(OptimoveClient(tenant.api_url, tenant.api_key.reveal()))
+            TenantId(name): await stack.enter_async_context(_client(tenant))
             for name, tenant in settings.tenants.items()
         }
         channels: dict[tuple[TenantId, ChannelName], Channel] = {}
@@ -64,6 +64,16 @@ async def open_context(
                 channels[TenantId(tenant_name), ChannelName(name)] = built
         worker = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         yield Context(settings, store, clients, channels, worker)
+
+
+def _client(tenant: TenantSettings) -> OptimoveClient:
+    token = tenant.metrics_token
+    return OptimoveClient(
+        tenant.api_url,
+        tenant.api_key.reveal(),
+        metrics_url=tenant.metrics_url,
+        metrics_token=None if token is None else token.reveal(),
+    )
 
 
 def build_channel(tenant: str, channel: ChannelSettings, print_line: Callable[[str], None]) -> Channel:

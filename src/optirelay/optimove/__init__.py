@@ -9,21 +9,27 @@ from .events import EventType
 from .general import EventListener, get_registered_event_listeners, register_event_listener
 from .integrations import (
     MAX_CUSTOMERS,
+    MAX_EVENT_AGE,
+    MAX_EVENTS,
     MAX_METRICS,
     MAX_TEMPLATES,
     CampaignInteractions,
     CampaignMetric,
     ChannelTemplate,
+    CustomerEvent,
     Interaction,
     Metric,
     add_channel_templates,
     get_channel_templates,
+    save_event,
     update_campaign_interactions,
     update_campaign_metrics,
 )
 
 __all__ = [
     "MAX_CUSTOMERS",
+    "MAX_EVENTS",
+    "MAX_EVENT_AGE",
     "MAX_METRICS",
     "MAX_TEMPLATES",
     "Broken",
@@ -32,6 +38,7 @@ __all__ = [
     "CampaignMetric",
     "CannotConnect",
     "ChannelTemplate",
+    "CustomerEvent",
     "EventListener",
     "EventType",
     "Interaction",
@@ -52,6 +59,7 @@ __all__ = [
     "get_registered_event_listeners",
     "read_time",
     "register_event_listener",
+    "save_event",
     "update_campaign_interactions",
     "update_campaign_metrics",
 ]

@@ -17,6 +17,7 @@ class Call(Generic[T]):
     query: Mapping[str, str | int] = field(default_factory=dict)
     body: Any = field(default=None, repr=False)  # whatever msgspec encodes; None sends no body
     additive: bool = False  # what is sent adds up, so that twice does harm
+    signed: bool = False  # to the tenant's address for metrics, with a signature and without the API key
 
     @property
     def name(self) -> str:

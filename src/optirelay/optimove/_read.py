@@ -54,6 +54,21 @@ def read_nothing(body: bytes) -> None:
             raise Unreadable("carries an error", quote=msgspec.json.encode(value).decode())
 
 
+def read_saved(body: bytes) -> None:
+    """What answers saveEvent: nothing, or objects that tell of no error, such as {"status":"success","message":"<id>"}.
+
+    The answer of this call is not documented; this is that of a sibling, which answers an error with "status":"error".
+    """
+    if not body.removeprefix(BOM).strip():
+        return
+    value = read_json(body)
+    for part in value if isinstance(value, list) else [value]:
+        said = fold(part) if isinstance(part, dict) else {}
+        failed = str(said.get("status") or "success").lower() in ("error", "fail", "failed", "failure")
+        if part is False or failed or said.get("error") or said.get("errors"):
+            raise Unreadable("carries an error", quote=msgspec.json.encode(part).decode())
+
+
 def read_list(read: Callable[[Mapping[str, Any]], T]) -> Callable[[bytes], list[T]]:
     """A reader of a JSON array of objects, whose keys `read` gets in lower case. An empty answer has none of them."""
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import hashlib
+import hmac
 import re
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -35,6 +37,9 @@ class OptimoveClient:
     whole call takes at most PATIENCE times as long. Nothing is tried twice here, no redirect is followed, and neither
     proxies nor passwords come from the environment; who needs a proxy gives a `transport` of his own.
 
+    `metrics_url` and `metrics_token` are for calls that are signed, such as saveEvent: the whole address, as in
+    "https://metric-777.optimove.net/api/saveEvent", and the tenant's token, which signs and is never sent.
+
     ValueError for an address that is not http(s), or holds a password, a query or a fragment, and for a key that no
     header can carry.
 
@@ -49,17 +54,20 @@ class OptimoveClient:
         timeout: timedelta = timedelta(seconds=30),
         transport: httpx2.AsyncBaseTransport | None = None,
         max_answer_bytes: int = MAX_ANSWER_BYTES,
+        metrics_url: str | None = None,
+        metrics_token: str | None = None,
     ) -> None:
         if not api_key or not all("!" <= character <= "~" for character in api_key):
             raise ValueError("An API key is printable ASCII without spaces")
         self._base = _base_url(api_url)
         self._key = api_key
+        self._metrics_url = None if metrics_url is None else _checked_url(metrics_url)
+        self._metrics_token = metrics_token
         self._timeout = timeout
         self._max_answer_bytes = max_answer_bytes
         limits = httpx2.Limits(keepalive_expiry=KEEP_ALIVE.total_seconds())
         self._http = httpx2.AsyncClient(
             headers={
-                "X-API-KEY": api_key,
                 "Accept": "application/json",
                 "Content-Type": "application/json",  # exactly this, or Optimove does not read a POST
                 "User-Agent": "optirelay",
@@ -85,13 +93,11 @@ class OptimoveClient:
         await self._http.aclose()
 
     async def send(self, call: Call[T]) -> T:
-        """Make the call once and read its answer. Raises one of the OptimoveErrors for whatever goes wrong."""
-        request = self._http.build_request(
-            call.method,
-            self._base + call.path,
-            params=dict(call.query),
-            content=None if call.body is None else msgspec.json.encode(call.body),
-        )
+        """Make the call once and read its answer. Raises one of the OptimoveErrors for whatever goes wrong.
+
+        ValueError for a signed call where the client was given no `metrics_url` or no `metrics_token`.
+        """
+        request = self._request(call)
         try:
             async with asyncio.timeout(PATIENCE * self._timeout.total_seconds()):
                 body = await self._answer(call, request)
@@ -108,6 +114,15 @@ class OptimoveClient:
                 NoAnswer, call, f"{call.name} went to Optimove and no whole answer came", _name(error)
             ) from error
         return self._read(call, body)
+
+    def _request(self, call: Call[Any]) -> httpx2.Request:
+        content = None if call.body is None else msgspec.json.encode(call.body)
+        url, headers = self._base + call.path, {"X-API-KEY": self._key}
+        if call.signed:
+            if self._metrics_url is None or not self._metrics_token:
+                raise ValueError(f"{call.name} needs metrics_url and metrics_token")
+            url, headers = self._metrics_url, signature_of(content or b"", self._metrics_token)
+        return self._http.build_request(call.method, url, params=dict(call.query), content=content, headers=headers)
 
     async def _answer(self, call: Call[Any], request: httpx2.Request) -> bytes:
         """The body of a 2xx; any other status is an OptimoveError."""
@@ -138,7 +153,9 @@ class OptimoveClient:
     def _refusal(self, call: Call[Any], response: httpx2.Response, text: str) -> OptimoveError:
         status = response.status_code
         if status in (401, 403):
-            return self._error(Unauthorized, call, f"Optimove does not accept our key for {call.name} ({status})", text)
+            what = "signature" if call.signed else "key"
+            message = f"Optimove does not accept our {what} for {call.name} ({status})"
+            return self._error(Unauthorized, call, message, text)
         if status == 429:
             wait = _retry_after(response.headers)
             message = self._message(f"Optimove has had too many calls for {call.name} ({status})", text)
@@ -162,23 +179,39 @@ class OptimoveClient:
         return kind(self._message(*said), call=call.name, repeatable=call.repeatable)
 
     def _message(self, what: str, text: str = "") -> str:
-        """One line: what happened, and the beginning of what was said, without our key and the inside of any URL."""
-        text = URL_TAIL.sub(r"\1…", text.replace(self._key, "…"))
+        """One line: what happened, and how what was said begins, without our secrets and the inside of any URL."""
+        for secret in filter(None, (self._key, self._metrics_token)):
+            text = text.replace(secret, "…")
+        text = URL_TAIL.sub(r"\1…", text)
         text = " ".join("".join(character if character.isprintable() else " " for character in text).split())
         return f"{what}: {text[:MAX_QUOTE]}" if text else what
 
 
+def signature_of(content: bytes, token: str) -> dict[str, str]:
+    """The headers that sign these very bytes: HMAC-SHA256 with the tenant's token, in lower-case hex.
+
+    https://developer.optimove.com/docs/external-vendors-campaign-engagement-metrics
+    """
+    signature = hmac.new(token.encode(), content, hashlib.sha256).hexdigest()
+    return {"X-Optimove-Signature-Version": "1", "x-optimove-signature-content": signature}
+
+
 def _base_url(api_url: str) -> str:
+    base = _checked_url(api_url)
+    return base if httpx2.URL(base).path.strip("/") else f"{base}/current"
+
+
+def _checked_url(address: str) -> str:
+    """The same without a slash at its end. ValueError, which does not show it, where it cannot be used."""
     try:
-        url = httpx2.URL(api_url)
+        url = httpx2.URL(address)
     except httpx2.InvalidURL:
         raise ValueError("The address of Optimove's API is not a URL") from None  # it may hold a password: not shown
     if url.scheme not in ("http", "https") or not url.host:
         raise ValueError("The address of Optimove's API starts with https:// and a host")
     if url.userinfo or url.query or url.fragment:
         raise ValueError("The address of Optimove's API has no user, password, query or fragment")
-    base = str(url).rstrip("/")
-    return base if url.path.strip("/") else f"{base}/current"
+    return str(url).rstrip("/")
 
 
 def _name(error: Exception) -> str:

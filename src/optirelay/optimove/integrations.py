@@ -2,16 +2,18 @@
 
 from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from enum import IntEnum
 from typing import Any
 
 from ._call import Call
-from ._read import read_id, read_list, read_nothing, read_text
+from ._read import read_id, read_list, read_nothing, read_saved, read_text
 
 MAX_TEMPLATES = 100  # a call; Optimove's older documentation
 MAX_METRICS = 100  # a call; Optimove's older documentation
 MAX_CUSTOMERS = 10_000  # a call of UpdateCampaignInteractions
+MAX_EVENTS = 10_000  # a call of saveEvent; its own limit is not documented
+MAX_EVENT_AGE = timedelta(days=7)  # saveEvent takes nothing older
 
 
 class Metric(IntEnum):
@@ -72,6 +74,19 @@ class CampaignInteractions:
     customer_ids: Sequence[str] = field(repr=False)
     recipient_group_id: int = 1
     app_id: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CustomerEvent:
+    """One thing that happened to one customer; `event` is a word such as "delivered"."""
+
+    event: str
+    happened_at: datetime
+    customer_id: str = field(repr=False)
+    campaign_id: int
+    channel_id: int
+    template_id: int
+    recipient_group_id: int = 1
 
 
 def add_channel_templates(
@@ -153,6 +168,33 @@ def update_campaign_interactions(interactions: CampaignInteractions, *, limit: i
     if interactions.app_id is not None:
         body["AppID"] = interactions.app_id
     return Call("POST", "/integrations/UpdateCampaignInteractions", read_nothing, body=body, additive=True)
+
+
+def save_event(events: Sequence[CustomerEvent], *, limit: int = MAX_EVENTS) -> Call[None]:
+    """Report who did something, one by one, with its time: what replaces UpdateCampaignInteractions.
+
+    Signed, and not repeatable: whether the same event again counts again is not documented. At most `limit` events a
+    call; more is a ValueError. Optimove takes none that is older than MAX_EVENT_AGE. Names of events, the fields of
+    `context`, the form of time stamps and the most that one call takes are not documented: these are deduced.
+
+    https://developer.optimove.com/docs/external-vendors-campaign-engagement-metrics
+    """
+    _check_limit(events, limit, "events")
+    body = [_event_to_wire(event) for event in events]
+    return Call("POST", "/api/saveEvent", read_saved, body=body, additive=True, signed=True)
+
+
+def _event_to_wire(event: CustomerEvent) -> dict[str, Any]:
+    context = {"campaign_id": event.campaign_id, "channel_id": event.channel_id, "template_id": event.template_id}
+    if event.recipient_group_id != 1:
+        context["recipient_group_id"] = event.recipient_group_id
+    return {
+        "event": event.event,
+        "category": "metric",
+        "timestamp": event.happened_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "customer": event.customer_id,
+        "context": context,
+    }
 
 
 def _check_limit(items: Sized, limit: int, what: str) -> None:

@@ -17,6 +17,7 @@ def check_together(document: Table) -> Iterator[Fault]:
     if tenants == {}:
         yield Fault("tenants", "no tenant is named", "Add a table [tenants.NAME]; `optirelay init` writes an example")
     for tenant, settings in _tables(tenants):
+        yield from _save_event(("tenants", tenant), settings)
         channels = list(_tables(settings.get("channels")))
         yield from _ids(("tenants", tenant, "channels"), channels)
         for channel, content in channels:
@@ -26,6 +27,19 @@ def check_together(document: Table) -> Iterator[Fault]:
 def _tables(value: object) -> Iterator[tuple[str, Table]]:
     if isinstance(value, dict):
         yield from ((name, content) for name, content in value.items() if isinstance(content, dict))
+
+
+def _save_event(at: tuple[str, ...], tenant: Table) -> Iterator[Fault]:
+    """Events are saved at an address and signed with a token, of which Optimove's support tells both."""
+    report = tenant.get("report")
+    if report not in ("save_event", "both"):
+        return
+    for key, mend in (
+        ("metrics_url", 'Write one such as "https://metric-777.optimove.net/api/saveEvent"'),
+        ("metrics_token", 'Write metrics_token = { env = "NAME" }'),
+    ):
+        if key not in tenant:
+            yield Fault(dotted((*at, key)), f'needed with report = "{report}"', mend)
 
 
 def _ids(at: tuple[str, ...], channels: list[tuple[str, Table]]) -> Iterator[Fault]:

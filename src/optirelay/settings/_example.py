@@ -38,7 +38,11 @@ listener_secret = "{secret}"    # part of the listener's URL
 #timezone = "UTC"                        # for display
 #page_size = 10000                       # recipients asked of Optimove at once
 #rate_limit = "50/10s"                   # Optimove's budget for this key, shared by all workers
-#report = "interactions"
+#report = "interactions"                 # | save_event: signed, to metrics_url | both
+#report_every = "4h"                     # Optimove is told so often what is new,
+#report_for = "7d"                       # for so long after a campaign's last message, then once more
+#metrics_url = "https://metric-777.optimove.net/api/saveEvent"    # with save_event and both
+#metrics_token = {{ env = "{variable}_METRICS_TOKEN" }}
 
 # What Optimove's documents leave open.
 [tenants.{tenant}.optimove]
@@ -46,7 +50,7 @@ listener_secret = "{secret}"    # part of the listener's URL
 # dropped = 5, complained = 6, and bounced as here.
 #metric_ids = {{ bounced = 9 }}
 #interaction_ids = {{ bounced = 7 }}
-#metrics_are = "totals"
+#metrics_are = "totals"                  # | increments
 #templates_per_call = 100
 #metrics_per_call = 100
 #interactions_per_call = 10000

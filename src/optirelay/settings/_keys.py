@@ -84,10 +84,6 @@ TENANT = Room(
             "admin_api_key",
             "listen_also",
             "default_country",
-            "report_every",
-            "report_for",
-            "metrics_url",
-            "metrics_token",
         }
     ),
     inside={"optimove": OPTIMOVE, "channels": Room(each=CHANNEL)},

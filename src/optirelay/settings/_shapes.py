@@ -152,7 +152,7 @@ class OptimoveSettings(_Shape):
 
     metric_ids: Annotated[Mapping[str, EventId], _over(METRIC_IDS)] = written({})
     interaction_ids: Annotated[Mapping[str, EventId], _over(INTERACTION_IDS)] = written({})
-    metrics_are: Annotated[Literal["totals"], BeforeValidator(_values.choice("totals", unbuilt=("increments",)))] = (
+    metrics_are: Annotated[Literal["totals", "increments"], BeforeValidator(_values.choice("totals", "increments"))] = (
         written("totals")
     )
     templates_per_call: PerCall = written(100)
@@ -173,8 +173,13 @@ class TenantSettings(_Shape):
     page_size: Annotated[int, BeforeValidator(_values.whole_number(1, 100_000))] = written(10_000)
     rate_limit: AnyRate = written("50/10s")
     report: Annotated[
-        Literal["interactions"], BeforeValidator(_values.choice("interactions", unbuilt=("save_event", "both")))
+        Literal["interactions", "save_event", "both"],
+        BeforeValidator(_values.choice("interactions", "save_event", "both")),
     ] = written("interactions")
+    report_every: Annotated[timedelta, BeforeValidator(_values.duration("1s", "1d"))] = written("4h")
+    report_for: Annotated[timedelta, BeforeValidator(_values.duration("1s"))] = written("7d")
+    metrics_url: Url | None = None  # needed to save events
+    metrics_token: Password | None = None  # likewise
     optimove: OptimoveSettings = written({})
     channels: Mapping[str, ChannelSettings] = written({})
 

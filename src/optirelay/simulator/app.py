@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from optirelay.simulator import calls, control, page
+from optirelay.simulator import calls, control, events, page
 from optirelay.simulator.clock import utc_now
 from optirelay.simulator.errors import Refused
 from optirelay.simulator.exchange import Answer, Request, json_answer, read_query
@@ -63,14 +63,18 @@ class App:
         try:
             answer = self._handle(request, heard)
         except Refused as error:
-            answer = json_answer(str(error), error.status)
+            answer = json_answer(error.value, error.status)
         self._remember(request, heard, answer)
         if heard.fault and heard.fault.fault == "slow":
             await asyncio.sleep(heard.fault.seconds)
         return answer
 
     def _handle(self, request: Request, heard: Heard) -> Answer | None:
-        """Key, budget, path, fault, call: in this order."""
+        """Key, budget, path, fault, call: in this order. Events have a signature for a key, and no budget."""
+        if events.is_event(request):
+            heard.call = calls.SAVE_EVENT.name
+            heard.tenant = events.tenant_of(self._world, request)
+            return self._carry_out(calls.SAVE_EVENT, heard, request)
         heard.tenant = tenant = self._world.tenant_with(request.headers.get("x-api-key", ""))
         if tenant is None:
             # The statuses of a key that is missing or wrong are not documented; 401 is what the older tokens had.
@@ -79,9 +83,13 @@ class App:
             return TOO_MANY_CALLS
         call = calls.find_call(request)
         heard.call = call.name
+        return self._carry_out(call, heard, request)
+
+    def _carry_out(self, call: calls.Call, heard: Heard, request: Request) -> Answer | None:
+        assert heard.tenant is not None
         heard.body = calls.read_body(call, request)
         heard.fault = self._world.next_fault(call.name)
-        told = calls.Told(self._world, tenant, request, heard.body)
+        told = calls.Told(self._world, heard.tenant, request, heard.body)
         return answer_with(heard.fault, lambda: self._apply(call, told))
 
     def _apply(self, call: calls.Call, told: calls.Told) -> Answer:

@@ -7,6 +7,7 @@ from http import HTTPStatus
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from optirelay.simulator import events
 from optirelay.simulator.campaigns import RawRow, Row
 from optirelay.simulator.clock import optimove_time
 from optirelay.simulator.errors import Refused
@@ -128,6 +129,15 @@ def update_campaign_interactions(told: Told) -> None:
     told.tenant.interactions[key] += len(customers)
 
 
+def save_event(told: Told) -> dict[str, str]:
+    """Things that happened to customers, each with its time.
+
+    https://developer.optimove.com/docs/external-vendors-campaign-engagement-metrics
+    """
+    events.check(told.body)
+    return {"status": "success", "message": str(len(told.world.told["events"]) + 1)}
+
+
 def get_customer_send_details_by_channel(told: Told) -> list[Any]:
     """A page of a campaign's rows; none when nothing was fired (github nicolasramy/optimove)."""
     request = told.request
@@ -206,6 +216,7 @@ class Call:
     kind: str | None = None  # under which name the simulator shows what it was told
 
 
+SAVE_EVENT = Call("POST", "api", "saveEvent", save_event, "events")
 CALLS = (
     Call("POST", "general", "RegisterEventListener", register_event_listener, "listeners"),
     Call("GET", "general", "GetRegisteredEventListeners", get_registered_event_listeners),
@@ -214,6 +225,7 @@ CALLS = (
     Call("GET", "customers", "GetCustomerSendDetailsByChannel", get_customer_send_details_by_channel),
     Call("POST", "integrations", "UpdateCampaignMetrics", update_campaign_metrics, "metrics"),
     Call("POST", "integrations", "UpdateCampaignInteractions", update_campaign_interactions, "interactions"),
+    SAVE_EVENT,
 )
 # Optimove has these, too.
 LATER = (
@@ -222,7 +234,7 @@ LATER = (
     *("integrations/GetChannelTemplateDetails", "integrations/AddChannelApps", "integrations/DeleteChannelApps"),
     *("integrations/SetCustomerChannelPreference", "customers/GetCanceledCampaignCustomers"),
     *("customers/GetCustomerOneTimeActionsByCampaign", "customers/GetCustomerExecutionDetailsByCampaign"),
-    *("customers/GetCustomerSendDetailsByCampaign", "customers/AddCustomerAttribute", "api/saveEvent"),
+    *("customers/GetCustomerSendDetailsByCampaign", "customers/AddCustomerAttribute"),
     *("customers/UpdateCustomerAttributes", "customers/UpsertCustomer", "customers/RemoveCustomerPII"),
 )
 _BY_PATH = {f"{call.area}/{call.name}".lower(): call for call in CALLS}

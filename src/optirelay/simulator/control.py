@@ -12,7 +12,7 @@ from optirelay.simulator.exchange import Answer, Request, json_answer
 from optirelay.simulator.firing import Firing
 from optirelay.simulator.world import World
 
-LATER = ("apps", "attributes", "preferences", "events", "triggers/fire")
+LATER = ("apps", "attributes", "preferences", "triggers/fire")
 PREFIX = "/_sim/"
 
 

@@ -48,6 +48,10 @@ class Entry:
             raise self.wrong(key, value, "a text")
         return value
 
+    def text_or_none(self, key: str) -> str | None:
+        """The same, or None when the key is left out."""
+        return self.text(key) if key in self._left else self.take(key)
+
     def listed(self, key: str, default: list[Any] | None = None) -> list[Any]:
         """A list of anything."""
         value = self.take(key, default)

@@ -1,6 +1,7 @@
 """What can be wrong with what the simulator is told."""
 
 from http import HTTPStatus
+from typing import Any
 
 
 class BadEntry(ValueError):
@@ -18,6 +19,7 @@ class Refused(Exception):
     (github larvit/optimove_mocker, github avalanchy/optimoveapi).
     """
 
-    def __init__(self, text: str, status: HTTPStatus = HTTPStatus.BAD_REQUEST) -> None:
+    def __init__(self, text: str, status: HTTPStatus = HTTPStatus.BAD_REQUEST, *, value: Any = None) -> None:
         super().__init__(text)
         self.status = status
+        self.value = text if value is None else value  # the body, as JSON

@@ -18,6 +18,7 @@ DEFAULT_SEED = 7
 DEFAULT_TENANT = {
     "id": 7001,
     "key": "demo-key",
+    "metrics_token": "demo-token",
     "channels": {"504": "Mail scheduled", "604": "Mail triggered"},
     "customers": 5000,
 }
@@ -57,16 +58,20 @@ def add_tenant(world: World, values: Any) -> Tenant:
     tenant_id, key = entry.number("id"), entry.text("key")
     channels = _read_channels(entry)
     made = entry.number("customers", 0, least=0)
+    token = entry.text_or_none("metrics_token")
     entry.done()
     owner = world.tenant_with(key)
     if owner and owner.tenant_id != tenant_id:
         raise BadEntry(f"tenants: key is that of tenant {owner.tenant_id}; the key tells the tenant, so give another")
+    for other in world.tenants.values():
+        if token is not None and other.metrics_token == token and other.tenant_id != tenant_id:
+            raise BadEntry(f"tenants: metrics_token is that of tenant {other.tenant_id}; it tells the tenant")
     customers = Customers(f"{world.seed}:{tenant_id}", made)
     known = world.tenants.get(tenant_id)
     if known:
-        known.key, known.channels, known.customers = key, channels, customers
+        known.key, known.channels, known.customers, known.metrics_token = key, channels, customers, token
         return known
-    world.tenants[tenant_id] = Tenant(tenant_id, key, channels, customers)
+    world.tenants[tenant_id] = Tenant(tenant_id, key, channels, customers, token)
     return world.tenants[tenant_id]
 
 

@@ -12,7 +12,7 @@ from optirelay.simulator.faults import Fault
 from optirelay.simulator.quirks import Quirks
 
 FIRST_CAMPAIGN_ID = 90_001
-KINDS = ("listeners", "templates", "metrics", "interactions", "calls", "notifications")
+KINDS = ("listeners", "templates", "metrics", "interactions", "events", "calls", "notifications")
 
 
 class ListenerKey(NamedTuple):
@@ -51,6 +51,7 @@ class Tenant:
     key: str = field(repr=False)
     channels: dict[int, str]
     customers: Customers
+    metrics_token: str | None = field(default=None, repr=False)
     listeners: dict[ListenerKey, str] = field(default_factory=dict)
     templates: defaultdict[int, dict[int, str]] = field(default_factory=lambda: defaultdict(dict))
     metrics: dict[MetricKey, int] = field(default_factory=dict)

@@ -141,6 +141,11 @@ class Everyone:
             state=state,
         )
 
+    async def take_due_reports(self, now: datetime, limit: int) -> list[tuple[int, int]]:
+        """Campaigns of which Optimove is to be told by now, with their tenants, locked until the transaction ends."""
+        rows = await self._sql.rows(_DueReport, "take_due_reports", now=now, limit=limit, tenants=list(self._names))
+        return [(row.tenant, row.campaign) for row in rows]
+
 
 class Store:
     """All tenants' rows in one PostgreSQL."""
@@ -271,6 +276,12 @@ async def _keep_names(pool: AsyncConnectionPool, channels: Mapping[TenantId, Ite
 class _TenantRow:
     name: TenantId
     id: int
+
+
+@dataclass(frozen=True, slots=True)
+class _DueReport:
+    tenant: int
+    campaign: int
 
 
 def _options(conninfo: str) -> str:

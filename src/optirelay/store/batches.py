@@ -65,6 +65,7 @@ class LockedBatch:
     fence: int
     done: bool
     told: int | None  # the report that took it
+    begun_at: datetime | None  # when the last of its groups began
     campaign_state: str
     waiting: bool  # nothing of it may start: its channel waits, or is paused, or its campaign is
 
@@ -145,6 +146,7 @@ class Batches:
             skipped=_json(batch.skipped),
             refused=_json(batch.refused),
             done=batch.done,
+            begun_at=batch.begun_at,
         )
 
     async def free(self, batch: int, fence: int, due_at: datetime | None) -> None:

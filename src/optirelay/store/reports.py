@@ -1,14 +1,14 @@
 """What one tenant's Optimove is told: frozen in numbered batches, each sent once."""
 
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any
 
 from psycopg import AsyncConnection
 from psycopg.rows import class_row
 
-from optirelay.model import CustomerId, FrozenCall, TemplateId
+from optirelay.model import ChannelName, CustomerId, FrozenCall, TemplateId
 from optirelay.store._sql import Statements, statements
 
 _ROWS_PER_FETCH = 5000
@@ -16,21 +16,24 @@ _ROWS_PER_FETCH = 5000
 
 @dataclass(frozen=True, slots=True)
 class ToldCustomer:
-    """One customer to be told of: `sent` or `dropped`, by which template, on which day (UTC)."""
+    """One thing that happened to one customer: `sent`, `dropped` …, by which template, when, and on which day (UTC)."""
 
     event: str
     template_id: TemplateId
     on_date: date
-    customer_id: CustomerId
+    recipient_group: int
+    customer_id: CustomerId = field(repr=False)
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)
-class ToldTotals:
-    """What was told of one template so far, this report included."""
+class ToldTotal:
+    """How often something happened by one template, this report included, and how often Optimove knows of."""
 
     template_id: TemplateId
-    sent: int
-    dropped: int
+    event: str
+    total: int
+    told: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,8 @@ class ClaimedReport:
 
     id: int
     call: str
-    body: bytes
+    body: bytes = field(repr=False)
+    additive: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,25 @@ class LostReport:
 
     id: int
     call: str
+    additive: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LateReport:
+    """A frozen call that is never sent: what it tells happened too long ago."""
+
+    id: int
+    call: str
+    customers: int
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """When Optimove is told of a campaign next, and when the last of its messages were handed off."""
+
+    channel: ChannelName
+    next_at: datetime | None  # null: nothing was handed off, or all was told for the last time
+    handed_off_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +81,7 @@ class Reported:
     in_doubt_batches: int
     open: int
     refused: int
+    too_late: int
     last_at: datetime | None
 
 
@@ -69,9 +93,27 @@ class Reports:
         self._tenant = tenant
         self._sql = Statements(connection, "reports", {"tenant": tenant})
 
+    async def alone(self, campaign: int) -> None:
+        """Wait until nobody else freezes or claims calls of the campaign; nobody comes before the transaction ends."""
+        await self._sql.value("alone", campaign=campaign)
+
+    async def tell_by(self, campaign: int, at: datetime) -> None:
+        """Where it is not known yet when Optimove is told of the campaign, it is told by then."""
+        await self._sql.do("report_by", campaign=campaign, at=at)
+
+    async def tell_next(self, campaign: int, at: datetime | None) -> None:
+        """When Optimove is told of the campaign next; None: not again."""
+        await self._sql.do("report_next", campaign=campaign, at=at)
+
+    async def standing(self, campaign: int) -> Standing:
+        """Where the campaign's reports stand in time."""
+        row = await self._sql.row(Standing, "standing", campaign=campaign)
+        assert row is not None
+        return row
+
     async def take(self, campaign: int) -> int | None:
-        """Take every batch that is done and was not told, and what changed since others were, into a new report; None
-        where there is nothing."""
+        """Take all that is over and was not told, and what changed since, into a new report; None where there is
+        nothing."""
         number: int = await self._sql.value("report_number")
         taken: int = await self._sql.value("take_told", campaign=campaign, report=number)
         return number if taken else None
@@ -85,25 +127,47 @@ class Reports:
             async for row in cursor:
                 yield row
 
-    async def totals(self, campaign: int) -> list[ToldTotals]:
-        """Totals by template over everything told so far."""
-        return await self._sql.rows(ToldTotals, "told_totals", campaign=campaign)
+    async def totals(self, campaign: int) -> list[ToldTotal]:
+        """Totals by template and event over everything taken so far."""
+        return await self._sql.rows(ToldTotal, "told_totals", campaign=campaign)
 
-    async def freeze(self, campaign: int, call: FrozenCall) -> None:
-        """Keep one call exactly as it will be sent."""
+    async def keep_told(self, campaign: int, told: Mapping[tuple[TemplateId, str], int]) -> None:
+        """Optimove will have been told of these totals, by template and event."""
         await self._sql.do(
+            "keep_told",
+            campaign=campaign,
+            templates=[template_id for template_id, _ in told],
+            events=[event for _, event in told],
+            told=list(told.values()),
+        )
+
+    async def freeze(self, campaign: int, report: int | None, call: FrozenCall, *, state: str = "ready") -> int:
+        """Keep one call exactly as it will be sent; its number. It is `ready`, or `too_late` and only kept."""
+        number: int = await self._sql.value(
             "freeze",
             campaign=campaign,
+            report=report,
             call=call.call,
             event=call.event,
             customers=call.customers,
             body=call.body,
+            additive=call.additive,
+            oldest_at=call.oldest_at,
+            state=state,
         )
+        return number
 
-    async def claim(self, campaign: int, worker: str) -> ClaimedReport | None:
-        """The next frozen call that nobody sends, now marked as sent by this worker; to be committed before it
-        leaves."""
-        return await self._sql.row(ClaimedReport, "claim_report_batch", campaign=campaign, worker=worker)
+    async def set_too_late(self, campaign: int, before: datetime) -> list[LateReport]:
+        """Frozen calls that were not sent in time: something in them happened before that, so they never are."""
+        return await self._sql.rows(LateReport, "set_too_late", campaign=campaign, before=before)
+
+    async def claim(self, campaign: int, worker: str, calls: Sequence[str]) -> ClaimedReport | None:
+        """The next frozen call of these names that nobody sends, now marked as sent by this worker; to be committed
+        before it leaves. Later totals wait until earlier ones are answered for."""
+        await self.alone(campaign)
+        return await self._sql.row(
+            ClaimedReport, "claim_report_batch", campaign=campaign, worker=worker, calls=list(calls)
+        )
 
     async def settle(self, report_batch: int, state: str, answer: str | None = None) -> None:
         """What became of a call: answered, ready (nothing was written), in_doubt or refused."""
@@ -128,12 +192,16 @@ class Reports:
         )
         return campaign
 
-    async def reported(self, campaign: int, call: str) -> Reported:
-        """What Optimove answered for; `call` is the one that names customers."""
-        row = await self._sql.row(Reported, "reported", campaign=campaign, call=call)
+    async def reported(self, campaign: int) -> Reported:
+        """What Optimove answered for."""
+        row = await self._sql.row(Reported, "reported", campaign=campaign)
         assert row is not None
         return row
 
     async def untold(self, campaign: int) -> bool:
-        """Whether a batch is done of which nothing was told, or something changed since it was."""
+        """Whether something is over of which nothing may have been told, or something changed since it was."""
         return bool(await self._sql.value("untold", campaign=campaign))
+
+    async def untold_facts(self, campaign: int) -> int:
+        """How much happened to customers of which no report tells."""
+        return int(await self._sql.value("untold_facts", campaign=campaign))

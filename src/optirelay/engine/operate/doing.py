@@ -14,7 +14,7 @@ from optirelay.errors import GiveUp, NeedsOperator, OptirelayError, TryLater
 from optirelay.model import CampaignId, ChannelName, CustomerId, Message, Sid, TenantId
 from optirelay.optimove import get_channel_templates
 from optirelay.settings import ChannelSettings
-from optirelay.stages import content, metrics, templates
+from optirelay.stages import content, templates
 from optirelay.stages.listeners import ListenerState
 from optirelay.store import StoreUnavailable
 from optirelay.store.campaigns import CampaignCounts
@@ -224,7 +224,7 @@ async def _report(ctx: Context, tenant: TenantId, campaign: CampaignCounts) -> l
 async def _reported(ctx: Context, tenant: TenantId, campaign: int) -> tuple[Reported, bool]:
     """What was told, and whether something is left to tell."""
     async with ctx.store.tenant(tenant).transaction() as ledger:
-        return await ledger.reports.reported(campaign, metrics.INTERACTIONS), await ledger.reports.untold(campaign)
+        return await ledger.reports.reported(campaign), await ledger.reports.untold(campaign)
 
 
 # --- settings, tried out ----------------------------------------------------------------------------------------------

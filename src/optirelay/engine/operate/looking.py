@@ -14,10 +14,9 @@ from optirelay.model import CampaignId, CampaignState, ChannelName, CustomerId, 
 from optirelay.settings import Rate
 from optirelay.stages import metrics
 from optirelay.stages.listeners import ListenerRow, without_secret
-from optirelay.store import StoreUnavailable
+from optirelay.store import Ledger, StoreUnavailable
 from optirelay.store.campaigns import CampaignCounts
 from optirelay.store.looks import AttemptRow, MessageRow
-from optirelay.store.reports import Reported
 from optirelay.store.sids import sid_of
 
 EVENTS = ("delivered", "opened", "clicked", "bounced", "complained", "unsubscribed")
@@ -54,13 +53,28 @@ async def campaigns(
     for name in tenants_of(ctx, tenant):
         async with ctx.store.tenant(name).transaction() as ledger:
             wanted = None if campaign_id is None else CampaignId(campaign_id)
-            for counts in await ledger.campaigns.counts(wanted, None if channel is None else ChannelName(channel)):
-                reported = await ledger.reports.reported(counts.id, metrics.INTERACTIONS)
-                shapes.append(_campaign(name, counts, reported))
+            known = await ledger.campaigns.counts(wanted, None if channel is None else ChannelName(channel))
+            shapes += [_campaign(name, counts, await _reported(ctx, ledger, counts.id)) for counts in known]
     return shapes
 
 
-def _campaign(tenant: TenantId, counts: CampaignCounts, reported: Reported) -> Shape:
+async def _reported(ctx: Context, ledger: Ledger, campaign: int) -> Shape:
+    """What Optimove was told; what is new after the end of the window is not told any more by itself."""
+    reported = await ledger.reports.reported(campaign)
+    standing = await ledger.reports.standing(campaign)
+    too_late, lasts = reported.too_late, ctx.settings.tenants[ledger.tenant].report_for
+    if standing.next_at is None and metrics.is_shut(standing.handed_off_at, utc_now(), lasts=lasts):
+        too_late += await ledger.reports.untold_facts(campaign)
+    return {
+        "accepted": reported.accepted,
+        "in_doubt_batches": reported.in_doubt_batches,
+        "too_late": too_late,
+        "last_at": iso(reported.last_at),
+        "next_at": iso(standing.next_at),
+    }
+
+
+def _campaign(tenant: TenantId, counts: CampaignCounts, reported: Shape) -> Shape:
     skipped, refused = _summed(counts.skipped), _summed(counts.refused)
     planned = counts.total - counts.begun - sum(skipped.values())
     sending = counts.begun - counts.accepted - counts.in_doubt - sum(refused.values())
@@ -85,12 +99,7 @@ def _campaign(tenant: TenantId, counts: CampaignCounts, reported: Reported) -> S
         "balanced": state in OVER and not planned and not sending and counts.handed_over == ended,
         "events": dict.fromkeys(EVENTS, 0),
         "templates": {name: {"accepted": number} for name, number in sorted(accepted_by_template.items())},
-        "reported": {
-            "accepted": reported.accepted,
-            "in_doubt_batches": reported.in_doubt_batches,
-            "last_at": iso(reported.last_at),
-            "next_at": None,
-        },
+        "reported": reported,
     }
 
 
@@ -123,7 +132,7 @@ async def audit(ctx: Context, tenant: str, campaign: Shape) -> list[str]:
         (counts,) = await ledger.campaigns.counts(CampaignId(campaign["campaign_id"]), ChannelName(campaign["channel"]))
         rows = await ledger.campaigns.row_counts(counts.id, counts.planned_on)
         bad_batches = await ledger.campaigns.batch_faults(counts.id, counts.planned_on)
-        said = _campaign(name, counts, await ledger.reports.reported(counts.id, metrics.INTERACTIONS))
+        said = _campaign(name, counts, await _reported(ctx, ledger, counts.id))
     counted: Counter[str] = Counter()
     reasons: dict[str, Counter[str]] = {"skipped": Counter(), "refused": Counter()}
     for row in rows:

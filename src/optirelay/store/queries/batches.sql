@@ -21,7 +21,7 @@ returning b.id, b.campaign, c.campaign_id, c.planned_on, b.template_id, b.templa
 -- name: lock_batch
 -- The batch with its counters, locked; `waiting` where nothing of it may start now.
 select b.id, b.campaign, c.campaign_id, b.started, b.tries, b.first_tried_at, b.repeats, b.template_id, b.template_version, b.channel, c.planned_on,
-       b.total, b.begun, b.accepted, b.in_doubt, b.skipped, b.refused, b.owner, b.fence, b.done_at is not null as done, b.told,
+       b.total, b.begun, b.accepted, b.in_doubt, b.skipped, b.refused, b.owner, b.fence, b.done_at is not null as done, b.told, b.begun_at,
        c.state as campaign_state,
        coalesce(h.waits_until > clock_timestamp(), false) or h.paused_at is not null or c.state = 'paused' as waiting
 from batch b
@@ -31,7 +31,7 @@ where b.tenant = %(tenant)s and b.id = %(batch)s for update of b;
 
 -- name: write_batch
 update batch set started = greatest(started, %(started)s), total = %(total)s, begun = %(begun)s, accepted = %(accepted)s, in_doubt = %(in_doubt)s,
-  skipped = %(skipped)s, refused = %(refused)s,
+  skipped = %(skipped)s, refused = %(refused)s, begun_at = %(begun_at)s,
   done_at = case when %(done)s then coalesce(done_at, clock_timestamp()) end
 where tenant = %(tenant)s and id = %(batch)s;
 

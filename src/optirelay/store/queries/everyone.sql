@@ -26,6 +26,10 @@ update notification n set state = %(state)s
 from unnest(%(tenants)s::int[], %(ids)s::bigint[]) as s (tenant, id)
 where n.tenant = s.tenant and n.id = s.id;
 
+-- name: take_due_reports
+select tenant, id as campaign from campaign
+where report_at <= %(now)s and tenant = any(%(tenants)s) order by report_at limit %(limit)s for update skip locked;
+
 -- name: seen_worker
 insert into worker (id, host, pid) values (%(id)s, %(host)s, %(pid)s)
 on conflict (id) do update set seen_at = clock_timestamp()

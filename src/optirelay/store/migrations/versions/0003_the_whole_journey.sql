@@ -12,11 +12,18 @@ alter table batch add column begun_at timestamptz;
 -- The part of the campaign's people that the recipient belongs to, where Optimove says so; else 1.
 alter table message add column recipient_group int;
 
+-- Too late: kept and never sent, because Optimove does not take what happened so long ago.
+alter table report_batch drop constraint report_batch_state_check,
+  add constraint report_batch_state_check check (state in ('ready', 'sent', 'answered', 'in_doubt', 'refused', 'too_late'));
+-- The report that it is a part of: the number in `told`.
+alter table report_batch add column report bigint;
+-- When the first of what it tells happened, where that must not be long ago.
+alter table report_batch add column oldest_at timestamptz;
 -- Whether the same call twice would count twice.
 alter table report_batch add column additive boolean not null default true;
 update report_batch set additive = false where call = 'UpdateCampaignMetrics';
 
--- What Optimove was told of a metric, where each call adds to the one before.
+-- The total of a metric that Optimove was told, all at once or in increments.
 create table told_metric (
   tenant int not null,
   campaign bigint not null,
