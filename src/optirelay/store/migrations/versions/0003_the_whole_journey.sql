@@ -12,6 +12,9 @@ alter table batch add column begun_at timestamptz;
 -- The part of the campaign's people that the recipient belongs to, where Optimove says so; else 1.
 alter table message add column recipient_group int;
 
+-- Of Optimove's answer: pages without end are known by it. Null: read before this was kept.
+alter table page add column digest bytea;
+
 -- Whether the same call twice would count twice.
 alter table report_batch add column additive boolean not null default true;
 update report_batch set additive = false where call = 'UpdateCampaignMetrics';
