@@ -305,6 +305,7 @@ async def _begin_group(ctx: Context, ledger: Ledger, batch: LockedBatch, most: i
         required=await required_tags(ledger, batch),
         only_to=settings.only_to,
         expire_after=settings.expire_after,
+        quiet=ctx.quiet(ledger.tenant, batch.channel),
     )
     await skip(ctx, ledger, batch, group.skips)
     batch.begun += len(group.start)
