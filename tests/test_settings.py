@@ -23,6 +23,7 @@ from optirelay.settings import (
     Fault,
     HostPort,
     OptimoveSettings,
+    QuietHours,
     Rate,
     Secret,
     ServiceSettings,
@@ -111,7 +112,8 @@ def test_defaults_are_those_of_the_reference() -> None:
     assert acme.optimove.interactions_per_call == 10_000
     assert (channel.name, channel.kind, channel.address_attribute) == ("news", "email", "EMAIL")
     assert (channel.scheduled_id, channel.triggered_id, channel.rate) == (504, None, None)
-    assert (channel.personalization, channel.only_to) == ((), ())
+    assert (channel.personalization, channel.only_to, channel.quiet_hours) == ((), (), None)
+    assert acme.listen_also == ()
     assert (channel.expire_after, channel.timeout) == (timedelta(hours=24), timedelta(seconds=30))
     assert (channel.tries, channel.retry_within) == (12, timedelta(hours=4))
     assert channel.smtp == SmtpSettings.model_construct(
@@ -146,6 +148,12 @@ def test_rates_read_as_written(text: str, per_second: float) -> None:
     rate = news(settings_of(f"{KEY}.rate", f'"{text}"')).rate
     assert rate
     assert rate.per_second == per_second
+
+
+def test_quiet_hours_and_more_event_types_read_as_written() -> None:
+    quiet = news(settings_of(f"{KEY}.quiet_hours", '"22:00-08:30"')).quiet_hours
+    assert quiet == QuietHours(time(22), time(8, 30))
+    assert settings_of("tenants.acme.listen_also", "[1, 5]").tenants["acme"].listen_also == (1, 5)
 
 
 @pytest.mark.parametrize(
@@ -242,6 +250,8 @@ FAULTS = [
     ("tenants.acme.timezone", '"Europe/Atlantis"', "no time zone", "Europe/Paris"),
     ("tenants.acme.timezone", '"../etc/passwd"', "no time zone", ""),
     ("tenants.acme.timezone", '"Europe"', "no time zone", ""),
+    ("tenants.acme.listen_also", "1", "no list", ""),
+    ("tenants.acme.listen_also", "[1, 1]", "1 is named twice", ""),
     ("tenants.acme.page_size", "0", "from 1 to 100000", ""),
     ("tenants.acme.page_size", "100001", "from 1 to 100000", ""),
     ("tenants.acme.rate_limit", '"0/s"', "no rate", "20/10s"),
@@ -283,6 +293,12 @@ FAULTS = [
     (f"{KEY}.rate", '"fast"', "no rate", "5000/min"),
     (f"{KEY}.rate", '"1/0s"', "no rate", ""),
     (f"{KEY}.rate", "100", "no rate", ""),
+    (f"{KEY}.quiet_hours", '"22:00-22:00"', "begins when it ends", "22:00-08:00"),
+    (f"{KEY}.quiet_hours", '"22:00"', "no span of hours", "22:00-08:00"),
+    (f"{KEY}.quiet_hours", '"22:00-24:00"', "no span of hours", "to 23:59"),
+    (f"{KEY}.quiet_hours", '"10pm-8am"', "no span of hours", ""),
+    (f"{KEY}.quiet_hours", '"8:00-9:00"', "no span of hours", ""),
+    (f"{KEY}.quiet_hours", '["22:00", "08:00"]', "no span of hours", ""),
     (f"{KEY}.expire_after", '"0s"', "not from 1ms", ""),
     (f"{KEY}.retry_within", '"0d"', "not from 1ms", ""),
     (f"{KEY}.timeout", '"0ms"', "not from 1ms", ""),
@@ -316,6 +332,13 @@ def test_what_cannot_work_is_named_with_its_mend(key: str, value: str | None, pr
 def test_what_stands_in_a_list_is_named_by_its_place() -> None:
     faults = faults_of(with_line(f"{KEY}.only_to", '["x", "*@acme.example", 5]'))
     assert [fault.key for fault in faults] == [f"{KEY}.only_to[0]", f"{KEY}.only_to[2]"]
+    faults = faults_of(with_line("tenants.acme.listen_also", '[1, 13, 14, "5", true]'))
+    assert [(fault.key, fault.problem) for fault in faults] == [
+        ("tenants.acme.listen_also[1]", "13 is registered anyway"),
+        ("tenants.acme.listen_also[2]", "14 is no event type that Optimove registers"),
+        ("tenants.acme.listen_also[3]", '"5" is no event type that Optimove registers'),
+        ("tenants.acme.listen_also[4]", "true is no event type that Optimove registers"),
+    ]
     faults = faults_of(with_line("tenants.acme.listener_secret", f'["{LISTENER}", "short"]'))
     assert [fault.key for fault in faults] == ["tenants.acme.listener_secret[1]"]
 

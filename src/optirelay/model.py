@@ -63,6 +63,8 @@ class Skip(StrEnum):
     CANCELLED = "cancelled"
     MISSING_PERSONALIZATION = "missing_personalization"
     UNKNOWN_TEMPLATE = "unknown_template"
+    NO_CUSTOMER = "no_customer"
+    CONTROL_GROUP = "control_group"
     UNREADABLE = "unreadable"
 
 
@@ -133,8 +135,8 @@ class TemplateContent:
 class Recipient:
     """One row of Optimove's, read: who gets which template, when and where.
 
-    A `skip` says that nothing will be sent. A row that cannot be read has `raw:` and its hash as customer, and neither
-    template nor send time.
+    A `skip` says that nothing will be sent. A row that cannot be read, or names nobody, has `raw:` and its hash as
+    customer, and neither template nor send time.
     """
 
     customer_id: CustomerId
@@ -143,6 +145,7 @@ class Recipient:
     address: str | None = field(default=None, repr=False)
     personalization: Mapping[str, str] = field(default_factory=dict, repr=False)
     skip: Skip | None = None
+    group: int | None = None  # the recipient group where Optimove names another than 1
 
     @property
     def occurrence(self) -> bytes:

@@ -25,6 +25,7 @@ from optirelay.engine.rendering import required_tags
 from optirelay.engine.reporting import begin_window, due_now, settle_lost_of, tell
 from optirelay.engine.settle import Known, seen_of, settle_late, skip, take_over, write_known
 from optirelay.engine.syncing import behind, sync_listeners, sync_templates, tell_behind
+from optirelay.engine.troubles import tell_of_end, tell_unknown_template
 from optirelay.errors import TryLater
 from optirelay.model import (
     CampaignId,
@@ -44,6 +45,7 @@ from optirelay.store.batches import LockedBatch, TakenBatch
 MOST_NOTIFICATIONS = 100  # read in one transaction
 MOST_REPORTS = 100  # put in one transaction
 MOST_READINGS = 3  # of one pass whose rows repeat
+MOST_SAME_PAGES = 2  # of one reading; where the same comes once more, it would for ever
 log = structlog.get_logger()
 
 
@@ -91,7 +93,8 @@ async def _accept_one(ctx: Context, ledger: Ledger, notification: Notification) 
     told = notifications.read(notification.body)
     match campaigns.next_step(told, notification.hash, ctx.settings.tenants[ledger.tenant].channels):
         case campaigns.SendPlan() as plan:
-            await _start_pass(ledger, plan, notification.received_at)
+            for channel in plan.channels:
+                await _start_pass(ledger, plan, channel, notification.received_at)
         case campaigns.CallOff(campaign_id):
             await _call_off(ctx, ledger, campaign_id, notification.received_at)
         case campaigns.Kept(kind, problem, mend) if kind is not None:
@@ -100,20 +103,21 @@ async def _accept_one(ctx: Context, ledger: Ledger, notification: Notification) 
             log.info("notification_kept", tenant=ledger.tenant, event_type=told.event_type)
 
 
-async def _start_pass(ledger: Ledger, plan: campaigns.SendPlan, told_at: datetime) -> None:
+async def _start_pass(ledger: Ledger, plan: campaigns.SendPlan, channel: ChannelName, told_at: datetime) -> None:
     """A new occasion starts a pass; the same one again, none; and none at all once the campaign is cancelled."""
-    cancelled = await ledger.campaigns.cancelled(plan.campaign_id, plan.channel)
-    await ledger.campaigns.keep(plan.campaign_id, plan.channel, day_of(told_at), cancelled=cancelled)
+    cancelled = await ledger.campaigns.cancelled(plan.campaign_id, channel)
+    day = day_of(told_at)
+    await ledger.campaigns.keep(plan.campaign_id, channel, day, cancelled=cancelled, announced=plan.announced)
     if cancelled:
         await ledger.problems.tell(
             ProblemKind.TOLD_AFTER_CANCEL,
             f"Optimove announced campaign {plan.campaign_id} again after it had cancelled it",
             "Nothing was sent. Where it was meant to run, have it started as a new campaign",
-            channel=plan.channel,
+            channel=channel if plan.announced else "",
             campaign_id=plan.campaign_id,
         )
         return
-    started = await ledger.campaigns.add_pass(plan.campaign_id, plan.channel, plan.occasion)
+    started = await ledger.campaigns.add_pass(plan.campaign_id, channel, plan.occasion)
     if started is not None:
         await gather.put(ledger, pass_=started, skip=0)
 
@@ -177,14 +181,21 @@ async def gather(ctx: Context, tenant: TenantId, *, pass_: int, skip: int) -> No
         now = await ledger.campaigns.lock_reading(pass_)
         if now is None or not now.open or now.reading != reading.reading or await ledger.pages.known(now, skip):
             return
-        if not page:
+        if not page or await ledger.pages.repeats(now, page.digest) >= MOST_SAME_PAGES:
+            await tell_of_end(ledger, now, endless=bool(page))
             await _end_reading(ctx, ledger, pass_)
             return
         added = await ledger.pages.add(
-            now, skip, batches, received=len(page), expire_after=channel.expire_after, now=utc_now()
+            *(now, skip, batches),
+            received=len(page),
+            digest=page.digest,
+            expire_after=channel.expire_after,
+            now=utc_now(),
         )
+        if not now.announced:
+            await ledger.campaigns.announce(now.campaign)
         for template_id in added.held_templates:
-            await _tell_unknown_template(ledger, reading.channel, template_id)
+            await tell_unknown_template(ledger, reading.channel, template_id)
         await ledger.batches.wake_senders()
         await gather.put(ledger, pass_=pass_, skip=skip + len(page))
 
@@ -200,16 +211,6 @@ async def _end_reading(ctx: Context, ledger: Ledger, pass_: int) -> None:
     if following is not None:
         await gather.put(ledger, pass_=following, skip=0)
     await _close_if_done(ctx, ledger, reading.channel, reading.campaign)
-
-
-async def _tell_unknown_template(ledger: Ledger, channel: ChannelName, template_id: int) -> None:
-    await ledger.problems.tell(
-        ProblemKind.UNKNOWN_TEMPLATE,
-        f"Messages of template {template_id} wait: there is no such template on channel {channel}",
-        "Push a template with this id (`optirelay templates push`); until then they wait, and at expiry are skipped",
-        channel=channel,
-        subject=str(template_id),
-    )
 
 
 # --- send: due batches, group by group ------------------------------------------------------------------------------
@@ -306,6 +307,7 @@ async def _begin_group(ctx: Context, ledger: Ledger, batch: LockedBatch, most: i
         required=await required_tags(ledger, batch),
         only_to=settings.only_to,
         expire_after=settings.expire_after,
+        quiet=ctx.quiet(ledger.tenant, batch.channel),
     )
     await skip(ctx, ledger, batch, group.skips)
     batch.begun += len(group.start)

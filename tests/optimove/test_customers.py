@@ -253,6 +253,32 @@ def test_an_action_id_is_read_in_every_spelling(key: str) -> None:
     assert only(page_of(row(**{key: 1}))).action_id == 1
 
 
+@pytest.mark.parametrize("key", ["RecipientGroupID", "recipientGroupId", "RECIPIENTGROUPID"])
+@pytest.mark.parametrize(
+    ("wire", "ours"),
+    [
+        (2, 2),
+        ("2", 2),
+        (0, 0),
+        (None, None),
+        ("", None),
+        ("B", None),
+        (1.5, None),
+        (True, None),
+        (-1, None),
+        ([2], None),
+    ],
+)
+def test_a_recipient_group_is_a_whole_number_or_ignored(key: str, wire: object, ours: int | None) -> None:
+    assert only(page_of(row(**{key: wire}))).recipient_group_id == ours
+
+
+def test_the_same_answer_has_the_same_digest() -> None:
+    first, second = json.dumps([row()]).encode(), json.dumps([row(CustomerID="C-2")]).encode()
+    digests = [read_send_details(body, 2).digest for body in (first, first, b"\xef\xbb\xbf" + first, second)]
+    assert digests[0] == digests[1] == digests[2] != digests[3]
+
+
 def test_attributes_are_not_shown() -> None:
     page = page_of(row())
     assert "Ana" not in repr(page) + repr(page.rows)
@@ -313,7 +339,7 @@ spellings: list[Callable[[str], str]] = [str, str.lower, str.upper]
 def likely_rows(draw: st.DrawFn) -> dict[str, Any]:
     """Rows that look like the real ones often enough, with every kind of flaw."""
     parts = {"CustomerID": ids, "TemplateID": ids, "ScheduledTime": times, "CustomerAttributes": values}
-    optional = {"ActionID": ids, "CustomerAttribute": values, "Other": anything}
+    optional = {"ActionID": ids, "RecipientGroupID": ids, "CustomerAttribute": values, "Other": anything}
     chosen = draw(st.fixed_dictionaries(parts, optional=optional))
     return {draw(st.sampled_from(spellings))(key): value for key, value in chosen.items()}
 

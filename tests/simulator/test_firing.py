@@ -134,6 +134,24 @@ async def test_the_events_can_be_chosen_when_firing(optimove: httpx2.AsyncClient
     assert (await optimove.post("/_sim/campaigns/90211/fire", json={"events": []})).json() == {"listeners": 0}
 
 
+async def test_types_of_the_day_name_no_campaign_and_one_on_hold_has_not_run(
+    optimove: httpx2.AsyncClient, listener: Listener
+) -> None:
+    for event in (2, 3, 5):
+        await register(optimove, listener.url, event)
+    await add(optimove, events=[5])
+    await optimove.post("/_sim/campaigns/90211/fire")
+    assert (await optimove.get("/_sim/state")).json()["campaigns"][0]["state"] == "waiting"
+    await optimove.post("/_sim/campaigns/90211/fire", json={"events": [2, 3]})
+    assert (await optimove.get("/_sim/state")).json()["campaigns"][0]["state"] == "fired"
+    on_hold, *of_the_day = await listener.until(3)
+    datetime.strptime(on_hold["ClearanceRequiredBy"], "%Y-%m-%d %H:%M:%S")  # noqa: DTZ007 - written without a zone
+    assert (on_hold["EventTypeID"], on_hold["CampaignID"]) == (5, 90211)
+    assert [(body["EventTypeID"], set(body)) for body in of_the_day] == [
+        (event, {"EventTypeID", "TimeStamp"}) for event in (2, 3)
+    ]
+
+
 async def test_a_campaign_fires_by_itself_at_its_time(optimove: httpx2.AsyncClient, listener: Listener) -> None:
     await register(optimove, listener.url, 13)
     await add(optimove, fire_at="+200ms")

@@ -32,6 +32,37 @@ async def test_pages_are_never_longer_than_the_cap(optimove: httpx2.AsyncClient)
     assert len((await optimove.get(SEND_DETAILS)).json()) == 30
 
 
+@pytest.mark.parametrize(("ids", "read"), [("numbers", int), ("strings", str)])
+async def test_rows_may_tell_the_control_group_and_recipient_groups(
+    optimove: httpx2.AsyncClient, ids: str, read: type[Any]
+) -> None:
+    await fire(optimove)
+    assert set((await optimove.get(SEND_DETAILS)).json()[0]) == {"CustomerID", "TemplateID", "ScheduledTime"}
+    await with_quirks(optimove, control_group="rows", recipient_groups="rows", ids=ids)
+    rows = (await optimove.get(SEND_DETAILS)).json()
+    assert [place for place, row in enumerate(rows) if row["ActionID"] == read(1)] == [9, 19, 29]
+    assert {row["ActionID"] for row in rows} == {read(1), read(2)}
+    assert [row["RecipientGroupID"] for row in rows[:4]] == [read(1), read(2), read(1), read(2)]
+
+
+async def test_pages_are_stable_or_shift_or_never_end(optimove: httpx2.AsyncClient) -> None:
+    async def reading() -> list[str]:
+        pages = [(await optimove.get(f"{SEND_DETAILS}&$top=10&$skip={skip}")).json() for skip in (0, 10, 20, 30)]
+        return [row["CustomerID"] for page in pages for row in page]
+
+    await fire(optimove)
+    stable = await reading()
+    assert len(set(stable)) == len(stable) == 30
+    await with_quirks(optimove, paging="shifting")
+    first, second = await reading(), await reading()
+    assert len(first) == len(second) == 30
+    assert set(first) < set(stable)
+    assert first[9] == first[10]  # the last of a page is the first of the next
+    assert set(first) | set(second) == set(stable)
+    await with_quirks(optimove, paging="endless")
+    assert await reading() == stable[:10] * 4
+
+
 async def test_the_budget_slides_and_belongs_to_the_key(optimove: httpx2.AsyncClient) -> None:
     other = {"id": 7002, "key": "other-key", "channels": {"504": "Mail"}}
     await optimove.post("/_sim/tenants", json=other)

@@ -21,6 +21,7 @@ from optirelay.optimove import (
 )
 from optirelay.settings import ChannelSettings, Settings
 from optirelay.stages.content import MailTemplate
+from optirelay.stages.sending import Quiet
 from optirelay.store import Store, StoreUnavailable
 
 T = TypeVar("T")
@@ -43,6 +44,11 @@ class Context:
             return self.settings.tenants[tenant].channels[channel]
         except KeyError:
             raise NeedsOperator(f"channel {channel} of tenant {tenant} is no longer in the settings") from None
+
+    def quiet(self, tenant: TenantId, channel: ChannelName) -> Quiet | None:
+        """When nothing of a channel leaves; None where it has no quiet hours."""
+        hours = self.channel_settings(tenant, channel).quiet_hours
+        return None if hours is None else Quiet(hours, self.settings.tenants[tenant].timezone)
 
 
 async def ask(ctx: Context, tenant: TenantId, call: Call[T]) -> T:

@@ -1,11 +1,13 @@
-"""What a worker tells the operator about its own surroundings: providers that are away, batches set aside, clocks."""
+"""What a worker tells the operator: providers that are away, pages without end, batches set aside, clocks."""
 
 from datetime import timedelta
 
 from optirelay.engine.context import Context
 from optirelay.model import ChannelName, ProblemKind, TenantId
 from optirelay.stages import sending
+from optirelay.store import Ledger
 from optirelay.store.batches import TakenBatch
+from optirelay.store.campaigns import Reading
 
 
 async def channel_waits(ctx: Context, tenant: TenantId, channel: ChannelName, why: str) -> None:
@@ -54,3 +56,30 @@ async def tell_clock(ctx: Context, off: timedelta, *, ok: bool) -> None:
             "Set the machine's clock (NTP); the worker goes on by itself",
             subject=ctx.worker,
         )
+
+
+async def tell_of_end(ledger: Ledger, reading: Reading, *, endless: bool) -> None:
+    """A reading ends at an empty page; one whose pages never end may lack people."""
+    place = {"channel": reading.channel, "campaign_id": reading.campaign_id, "subject": "pages"}
+    if not endless:
+        await ledger.problems.mended(ProblemKind.BATCH_SET_ASIDE, **place)
+        return
+    await ledger.problems.tell(
+        ProblemKind.BATCH_SET_ASIDE,
+        f"Optimove answers with the same page of campaign {reading.campaign_id} again and again; what was on it is "
+        "sent, and others may be missing",
+        "Ask Optimove why $skip changes nothing; once it is mended and the campaign is announced again, who is missing "
+        "is added",
+        **place,
+    )
+
+
+async def tell_unknown_template(ledger: Ledger, channel: ChannelName, template_id: int) -> None:
+    """Messages of a template that is not ours are held."""
+    await ledger.problems.tell(
+        ProblemKind.UNKNOWN_TEMPLATE,
+        f"Messages of template {template_id} wait: there is no such template on channel {channel}",
+        "Push a template with this id (`optirelay templates push`); until then they wait, and at expiry are skipped",
+        channel=channel,
+        subject=str(template_id),
+    )

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from hashlib import blake2b
 
 import msgspec
 
@@ -33,7 +34,8 @@ class SendDetail(msgspec.Struct, frozen=True, gc=False):  # a Struct, because a 
     template_id: int
     scheduled_time: datetime  # aware, UTC; not before this the message may leave
     attributes: tuple[str | None, ...] = ()  # in the order asked for; None: null, or the row had fewer
-    action_id: int | None = None  # in no row seen so far
+    action_id: int | None = None  # 1: control group, never to be written to; in no row seen so far
+    recipient_group_id: int | None = None  # None: not in the row, or no whole number; in no row seen so far
 
     def __repr__(self) -> str:
         """Without the attributes: they are personal data."""
@@ -47,6 +49,7 @@ class UnreadableRow:
 
     raw: bytes = field(repr=False)  # the row's JSON, without the space between its parts
     why: str  # a sentence that names the field
+    lacks_customer: bool = False  # it is an object, and its CustomerID is missing, null or blank
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,7 @@ class SendDetailsPage:
     """The rows of one page in Optimove's order. $skip advances by its length; an empty page ends the reading."""
 
     rows: list[SendDetail | UnreadableRow] = field(repr=False)
+    digest: bytes = b""  # of the answer: the same bytes, the same digest
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -90,12 +94,14 @@ def get_customer_send_details_by_channel(
 def read_send_details(body: bytes, asked: int) -> SendDetailsPage:
     """A page whose rows hold `asked` attributes each. Unreadable only if it is no JSON array; a row never spoils it."""
     body = body.removeprefix(BOM)
+    digest = blake2b(body, digest_size=16).digest()
     try:
-        return SendDetailsPage([*_read_plain(body, asked)])
+        return SendDetailsPage([*_read_plain(body, asked)], digest)
     except FLAWS:
-        return SendDetailsPage([*_read_rows([*_split(body)], asked)])
+        return SendDetailsPage([*_read_rows([*_split(body)], asked)], digest)
 
 
+OPTIONAL_KEYS = (b'"ActionID"', b'"RecipientGroupID"')
 FLAWS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, Unreadable)
 
 
@@ -107,6 +113,7 @@ class _PlainRow(msgspec.Struct, gc=False):
     ScheduledTime: str
     CustomerAttributes: tuple[str | None, ...] | None = None
     ActionID: int | str | None = None
+    RecipientGroupID: int | str | None = None
 
 
 _PLAIN_ROWS = msgspec.json.Decoder(list[_PlainRow])
@@ -115,8 +122,9 @@ _RAW_ROWS = msgspec.json.Decoder(list[msgspec.Raw])
 
 def _read_plain(body: bytes, asked: int) -> Iterator[SendDetail]:
     """The fast way, for rows without a flaw; any flaw is one of FLAWS. (msgspec lets no lone surrogate through.)"""
-    if rb"\u0000" in body or body.lower().count(b'"actionid"') != body.count(b'"ActionID"'):
-        raise Unreadable("There may be a NUL, or the optional key in another spelling")
+    folded = body.lower()
+    if rb"\u0000" in body or any(folded.count(key.lower()) != body.count(key) for key in OPTIONAL_KEYS):
+        raise Unreadable("There may be a NUL, or an optional key in another spelling")
     times: dict[str, datetime] = {}  # most rows of a page share theirs
     for row in _PLAIN_ROWS.decode(body):
         time = times.get(row.ScheduledTime)
@@ -132,6 +140,7 @@ def _read_plain(body: bytes, asked: int) -> Iterator[SendDetail]:
             time,
             values,
             None if row.ActionID is None else read_optional_id(row.ActionID, "ActionID"),
+            None if row.RecipientGroupID is None else _read_group_id(row.RecipientGroupID),
         )
 
 
@@ -157,11 +166,20 @@ def _read_row(raw: bytes, asked: int) -> SendDetail | UnreadableRow:
             read_time(row.get("scheduledtime"), "ScheduledTime"),
             _read_attributes(row.get("customerattributes", row.get("customerattribute")), asked),
             read_optional_id(row.get("actionid"), "ActionID"),
+            _read_group_id(row.get("recipientgroupid")),
         )
     except Unreadable as error:
-        return UnreadableRow(_compact(raw), str(error))
+        return UnreadableRow(_compact(raw), str(error), isinstance(error, _NoCustomer))
     except (ValueError, RecursionError):
         return UnreadableRow(_compact(raw), "The row is not JSON")
+
+
+def _read_group_id(value: object) -> int | None:
+    """The group only says how a message is reported: what is no whole number spoils no row."""
+    try:
+        return read_optional_id(value, "RecipientGroupID")
+    except Unreadable:
+        return None
 
 
 class _Number(str):
@@ -209,7 +227,13 @@ def _skip_space(text: str, at: int) -> int:
     return match.end() if match else at
 
 
+class _NoCustomer(Unreadable):
+    """A row that names nobody."""
+
+
 def _read_customer_id(value: object) -> str:
+    if value is None or (isinstance(value, str) and not value.strip()):
+        raise _NoCustomer(f"CustomerID is {'missing' if value is None else 'empty'}")
     if not isinstance(value, _Number):
         return read_text(value, "CustomerID")
     try:

@@ -11,7 +11,7 @@ from optirelay.settings._shapes import (
     SmtpSettings,
     TenantSettings,
 )
-from optirelay.settings._values import HostPort, Rate, Secret
+from optirelay.settings._values import HostPort, QuietHours, Rate, Secret
 
 __all__ = [
     "BadSettings",
@@ -19,6 +19,7 @@ __all__ = [
     "Fault",
     "HostPort",
     "OptimoveSettings",
+    "QuietHours",
     "Rate",
     "Secret",
     "ServiceSettings",

@@ -35,7 +35,8 @@ _EXAMPLE = """\
 api_url = "https://api5.optimove.net"    # Optimove tells you the number; /current is added unless a path is given
 api_key = {{ env = "{variable}_API_KEY" }}
 listener_secret = "{secret}"    # part of the listener's URL
-#timezone = "UTC"                        # for display
+#listen_also = [1, 5]                     # event types beside 13, 11 and 4; default: none
+#timezone = "UTC"                        # for quiet hours and display
 #page_size = 10000                       # recipients asked of Optimove at once
 #rate_limit = "50/10s"                   # Optimove's budget for this key, shared by all workers
 #report = "interactions"                 # | save_event: signed, to metrics_url | both
@@ -65,6 +66,7 @@ provider = "console"                     # prints, sends nothing | null: neither
 personalization = ["FIRST_NAME"]         # other attributes that templates use
 from = "Example <news@example.com>"      # a template may say otherwise
 #rate = "100/s"                          # default: as fast as it goes
+#quiet_hours = "22:00-08:00"             # default: none; nothing is handed over then, by the clocks of timezone
 #expire_after = "24h"                    # up to this late a message still goes; later it is skipped
 #timeout = "30s"                         # one call to the provider
 #tries = 12

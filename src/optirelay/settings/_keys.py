@@ -63,7 +63,6 @@ CHANNEL = Room(
     unbuilt=frozenset(
         {
             "match",
-            "quiet_hours",
             "expire_triggered_after",
             "require_opt_in",
             "opt_in",
@@ -82,7 +81,6 @@ TENANT = Room(
     unbuilt=frozenset(
         {
             "admin_api_key",
-            "listen_also",
             "default_country",
         }
     ),

@@ -22,7 +22,7 @@ from pydantic import (
 from optirelay.model import InDoubtRule
 from optirelay.settings import _secrets, _values
 from optirelay.settings._faults import NOT_BUILT, BadValue, quoted, shown
-from optirelay.settings._values import HostPort, Rate, Secret
+from optirelay.settings._values import HostPort, QuietHours, Rate, Secret
 
 METRIC_IDS = {
     "sent": 0,
@@ -92,6 +92,8 @@ Attribute = Annotated[str, BeforeValidator(_values.read_attribute)]
 Pattern = Annotated[str, BeforeValidator(_values.read_pattern)]
 Duration = Annotated[timedelta, BeforeValidator(_values.duration())]
 AnyRate = Annotated[Rate, BeforeValidator(_values.read_rate)]
+AnyQuietHours = Annotated[QuietHours, BeforeValidator(_values.read_quiet_hours)]
+EventType = Annotated[int, BeforeValidator(_values.read_event_type)]
 EventId = Annotated[int, BeforeValidator(_values.whole_number(0, LARGEST_ID))]
 ChannelId = Annotated[int, BeforeValidator(_values.whole_number(1, LARGEST_ID))]
 AnyInDoubtRule = Annotated[InDoubtRule, BeforeValidator(lambda value: InDoubtRule(_values.choice(*InDoubtRule)(value)))]
@@ -138,6 +140,7 @@ class ChannelSettings(_Shape):
     personalization: Annotated[tuple[Attribute, ...], BeforeValidator(_values.read_list)] = written([])
     sender: Annotated[str, BeforeValidator(_values.read_sender)] = written(NOBODY, alias="from")
     rate: AnyRate | None = None  # None: as fast as it goes
+    quiet_hours: AnyQuietHours | None = None  # None: at any time
     expire_after: Duration = written("24h")
     timeout: Duration = written("30s")
     tries: Annotated[int, BeforeValidator(_values.whole_number(1, 100))] = written(12)
@@ -169,6 +172,7 @@ class TenantSettings(_Shape):
     listener_secrets: Annotated[tuple[ListenerSecret, ...], BeforeValidator(_secrets.read_rotation)] = Field(
         alias="listener_secret"
     )
+    listen_also: Annotated[tuple[EventType, ...], BeforeValidator(_values.read_list)] = written([])
     timezone: Annotated[ZoneInfo, BeforeValidator(_values.read_timezone)] = written("UTC")
     page_size: Annotated[int, BeforeValidator(_values.whole_number(1, 100_000))] = written(10_000)
     rate_limit: AnyRate = written("50/10s")

@@ -5,7 +5,7 @@ import ipaddress
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import time, timedelta
 from email.headerregistry import Address
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
@@ -21,6 +21,8 @@ UNITS = {
     "h": timedelta(hours=1),
     "d": timedelta(days=1),
 }
+MORE_EVENT_TYPES = (1, 2, 3, 5)
+OWN_EVENT_TYPES = (4, 11, 13)
 LONGEST = "3650d"  # keeps `now + duration` inside the calendar
 
 
@@ -35,6 +37,14 @@ class Rate:
     def per_second(self) -> float:
         """How many a second that is on average."""
         return self.count / self.per.total_seconds()
+
+
+@dataclass(frozen=True, slots=True)
+class QuietHours:
+    """From `start` to just before `end`, each day, by the clocks of the tenant's time zone; maybe over midnight."""
+
+    start: time
+    end: time
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,11 +153,11 @@ def read_list(value: object) -> tuple[object, ...]:
     """A list without repeats; what stands in it is read by the next reader."""
     if not isinstance(value, list):
         raise BadValue(f"{shown(value)} is no list", 'Write a list such as ["a", "b"]')
-    seen: set[str] = set()
+    seen: set[str | int] = set()
     for entry in value:
-        if isinstance(entry, str) and entry in seen:
-            raise BadValue(f"{quoted(entry)} is named twice", "Name it once")
-        if isinstance(entry, str):
+        if type(entry) in (str, int):
+            if entry in seen:
+                raise BadValue(f"{shown(entry)} is named twice", "Name it once")
             seen.add(entry)
     return tuple(value)
 
@@ -188,6 +198,32 @@ def read_sender(value: object) -> str:
     if found is None or not found.isascii():
         raise BadValue(f"{shown(value)} is no sender", mend)
     return str(Address(name or "", addr_spec=found))
+
+
+def read_quiet_hours(value: object) -> QuietHours:
+    """22:00-08:00."""
+    mend = 'Write one such as "22:00-08:00", from 00:00 to 23:59'
+    clock = "((?:[01][0-9]|2[0-3]):[0-5][0-9])"
+    found = re.fullmatch(f"{clock}-{clock}", value) if isinstance(value, str) else None
+    if found is None:
+        raise BadValue(f"{shown(value)} is no span of hours", mend)
+    if found[1] == found[2]:
+        raise BadValue(f"{shown(value)} begins when it ends", f"{mend}; to send nothing at all, pause the channel")
+    return QuietHours(time.fromisoformat(found[1]), time.fromisoformat(found[2]))
+
+
+def read_event_type(value: object) -> int:
+    """A type of notification that Optimove sends beside those that we register anyway.
+
+    https://developer.optimove.com/reference/post_general-registereventlistener
+    """
+    mend = f"Write one of {', '.join(map(str, MORE_EVENT_TYPES))}"
+    if isinstance(value, int) and not isinstance(value, bool):
+        if value in MORE_EVENT_TYPES:
+            return value
+        if value in OWN_EVENT_TYPES:
+            raise BadValue(f"{value} is registered anyway", "Remove it")
+    raise BadValue(f"{shown(value)} is no event type that Optimove registers", mend)
 
 
 def read_timezone(value: object) -> ZoneInfo:

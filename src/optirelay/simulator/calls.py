@@ -152,7 +152,8 @@ def get_customer_send_details_by_channel(told: Told) -> list[Any]:
         raise Refused(f"CustomerAttributesDelimiter {delimiter} is not allowed.")
     for campaign in told.world.campaigns_with(campaign_id, told.tenant.tenant_id):
         if campaign.channel_id == channel_id and campaign.fired_at:
-            return list(_rows_to_wire(campaign.rows(skip, skip + top), names, delimiter, told.world.quirks))
+            quirks = told.world.quirks
+            return list(_rows_to_wire(campaign.page(skip, top, quirks.paging), names, delimiter, quirks))
     return []
 
 
@@ -168,6 +169,10 @@ def _rows_to_wire(rows: Iterable[Row | RawRow], names: list[str], delimiter: str
             "TemplateID": quirks.wire_id(row.template_id),
             "ScheduledTime": optimove_time(row.send_at) if row.send_at else None,
         }
+        if quirks.control_group == "rows":
+            wire["ActionID"] = quirks.wire_id(row.action_id)
+        if quirks.recipient_groups == "rows":
+            wire["RecipientGroupID"] = quirks.wire_id(row.group)
         if names:
             attributes = row.customer.attributes
             values = [attributes.get(name) for name in names]

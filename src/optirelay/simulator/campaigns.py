@@ -8,6 +8,10 @@ from typing import Any, NamedTuple
 from optirelay.simulator.customers import Customer, Customers
 
 Moment = timedelta | datetime  # counted from the first firing, or a time of its own
+# https://developer.optimove.com/reference/get_customers-getcustomeronetimeactionsbycampaign: 1 is the control group
+CONTROL_GROUP, FIRST_ACTION = 1, 2
+CONTROL_SHARE = 10  # one of so many customers is in the control group
+GROUPS = 2
 
 
 @dataclass(slots=True)  # not frozen: a page has 10,000 of them
@@ -17,6 +21,8 @@ class Row:
     customer: Customer
     template_id: int
     send_at: datetime | None
+    action_id: int = FIRST_ACTION
+    group: int = 1
 
 
 class RawRow(NamedTuple):
@@ -42,6 +48,7 @@ class Campaign:
     fired_at: datetime | None = None  # the first time; from then on its rows can be read
     cancelled_at: datetime | None = None
     stamped_at: datetime | None = None  # the last TimeStamp it was told with
+    shifts: int = 0  # how many rows moved from the end to the front while they were read
 
     @property
     def state(self) -> str:
@@ -81,7 +88,22 @@ class Campaign:
                 self.people.at(position),
                 self.templates[number % len(self.templates)],
                 times[number // len(self.templates) % len(times)],
+                CONTROL_GROUP if number % CONTROL_SHARE == CONTROL_SHARE - 1 else FIRST_ACTION,
+                1 + number % GROUPS,
             )
+
+    def page(self, skip: int, top: int, paging: str) -> Iterator[Row | RawRow]:
+        """The rows that one call gets."""
+        if paging == "endless":
+            skip = 0
+        if paging != "shifting":
+            yield from self.rows(skip, skip + top)
+            return
+        self.shifts += skip > 0
+        whole = self.size + len(self.raw_rows)
+        for place in range(skip, min(skip + top, whole)):
+            moved = (place - self.shifts) % whole
+            yield from self.rows(moved, moved + 1)
 
     def _time_of(self, moment: Moment) -> datetime | None:
         if isinstance(moment, datetime):

@@ -15,6 +15,9 @@ from optirelay.simulator.seeded import fraction_from
 from optirelay.simulator.world import World
 
 CANCELLED = 4
+OF_THE_DAY = (2, 3)  # of all of today's campaigns: they name none
+ON_HOLD = 5  # the campaign waits for clearance, and did not run yet
+CLEARANCE = timedelta(hours=3)  # not documented: how long that may take
 BY_CHANNEL = 13  # the other types name no channel
 # Not documented: how long Optimove waits for a listener and whether it tries again.
 TIMEOUT_SECONDS = 10.0
@@ -61,11 +64,16 @@ class Firing:
             self._start(self._fire_after(campaign, wait))
 
     def fire(self, campaigns: Sequence[Campaign], events: Sequence[int] | None = None) -> int:
-        """The campaign on these channels has run: its rows can be read. How many notifications went out."""
+        """The campaign on these channels has run: its rows can be read. How many notifications went out.
+
+        Where it is only said to be on hold, it has not.
+        """
         now = utc_now()
-        for campaign in campaigns:
-            campaign.fire(now)
-        return self._notify(campaigns, campaigns[0].events if events is None else events, now)
+        events = campaigns[0].events if events is None else events
+        if set(events) != {ON_HOLD}:
+            for campaign in campaigns:
+                campaign.fire(now)
+        return self._notify(campaigns, events, now)
 
     def cancel(self, campaigns: Sequence[Campaign]) -> int:
         """The campaign is off, on all of its channels. How many notifications went out."""
@@ -94,11 +102,11 @@ class Firing:
         """What one event is for the listeners: https://developer.optimove.com/reference/post_general-registereventlistener."""
         wire_id = self._world.quirks.wire_id
         tenant = self._world.tenants[campaigns[0].tenant_id]
-        body = {
-            "EventTypeID": wire_id(event),
-            "TimeStamp": stamp,
-            "CampaignID": wire_id(campaigns[0].campaign_id),
-        }
+        body: dict[str, Any] = {"EventTypeID": wire_id(event), "TimeStamp": stamp}
+        if event not in OF_THE_DAY:
+            body["CampaignID"] = wire_id(campaigns[0].campaign_id)
+        if event == ON_HOLD:
+            body["ClearanceRequiredBy"] = optimove_time(utc_now() + CLEARANCE)
         heard = [(key.channel_id, url) for key, url in tenant.listeners.items() if key.event_type == event]
         if event != BY_CHANNEL:
             return [Notification(tenant.tenant_id, url, body) for _, url in heard]

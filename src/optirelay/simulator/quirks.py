@@ -23,6 +23,16 @@ class Quirks:
     # The older documentation has an array (github nicolasramy/optimove); github larvit/optimove_mocker notes that the
     # live service of 2016 answered with `CustomerAttribute`, singular, holding one string.
     attributes: str = "array"
+    # No row of GetCustomerSendDetailsByChannel was seen with an ActionID; in those of another call 1 is the control
+    # group, which is not sent to: https://developer.optimove.com/reference/get_customers-getcustomeronetimeactionsbycampaign
+    control_group: str = "absent"
+    # Likewise RecipientGroupID; what a partner reports may name it, "default 1":
+    # https://developer.optimove.com/reference/post_integrations-updatecampaigninteractions
+    recipient_groups: str = "absent"
+    # Whether the set of rows is frozen while it is paged through is documented nowhere; "shifting" moves the last row
+    # to the front before each page but the first. Public connectors write skip= without the $, which is ignored: the
+    # same page for ever, "endless".
+    paging: str = "stable"
     # Public connectors read ids as numbers (TypeScript, Python) and as text that holds a number (PHP).
     ids: str = "numbers"
     # Not stated by the documentation. Older clients send running totals (github nicolasramy/optimove), so "replace";
@@ -43,6 +53,9 @@ class Quirks:
 
 CHOICES = {
     "notifications": ("once", "twice", "shuffled"),
+    "control_group": ("absent", "rows"),
+    "recipient_groups": ("absent", "rows"),
+    "paging": ("stable", "shifting", "endless"),
     "attributes": ("array", "joined", "singular"),
     "ids": ("numbers", "strings"),
     "metrics": ("replace", "add"),

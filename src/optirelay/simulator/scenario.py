@@ -22,8 +22,8 @@ DEFAULT_TENANT = {
     "channels": {"504": "Mail scheduled", "604": "Mail triggered"},
     "customers": 5000,
 }
-EVENTS = (1, 13)  # what a campaign fires; 4 is fired by cancelling it
-EVENTS_LATER = (2, 3, 5, 11, 14)
+EVENTS = (1, 2, 3, 5, 13)  # what a campaign fires; 4 is fired by cancelling it
+EVENTS_LATER = (11, 14)
 
 
 def make_world(seed: int | None, scenario: Path | str | Mapping[str, Any] | None) -> World:

@@ -10,11 +10,12 @@ from optirelay.settings import ChannelSettings
 
 @dataclass(frozen=True, slots=True)
 class SendPlan:
-    """Fetch the recipients of this campaign on this channel. The same occasion twice is one pass."""
+    """Fetch the recipients of this campaign on these channels. The same occasion twice is one pass."""
 
     campaign_id: CampaignId
-    channel: ChannelName
+    channels: tuple[ChannelName, ...]
     occasion: str
+    announced: bool  # on each of them; else a channel without rows has no part in it
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,33 +40,43 @@ Step = SendPlan | CallOff | Kept
 def next_step(notification: Notification, digest: bytes, channels: Mapping[str, ChannelSettings]) -> Step:
     """What a notification asks for. `digest` of its bytes stands in for a time stamp that it lacks.
 
-    Type 13: a campaign is ready on one channel. Type 4: it was cancelled. Others are kept and not acted on.
+    Type 13: a campaign is ready on one channel. Type 1: on one at least, and mostly it names none: each is read.
+    Type 4: it was cancelled. Others are kept and not acted on: after a 5 nothing is sent before the 13 or 1.
     """
-    match notification.event_type:
-        case EventType.CHANNEL_EXECUTED:
-            return _plan(notification, digest, channels)
-        case EventType.CAMPAIGN_CANCELLED:
-            if notification.campaign_id is None:
-                return _unreadable(notification, "CampaignID")
-            return CallOff(notification.campaign_id)
-        case _:
-            return Kept()
-
-
-def _plan(notification: Notification, digest: bytes, channels: Mapping[str, ChannelSettings]) -> Step:
-    campaign_id, channel_id = notification.campaign_id, notification.channel_id
-    if campaign_id is None or not (campaign_id.isascii() and campaign_id.isdigit()):
+    event_type, campaign_id = notification.event_type, notification.campaign_id
+    if event_type not in (EventType.CHANNEL_EXECUTED, EventType.CAMPAIGN_PROCESSED, EventType.CAMPAIGN_CANCELLED):
+        return Kept()
+    if campaign_id is None:
         return _unreadable(notification, "CampaignID")
-    if channel_id is None:
+    if event_type == EventType.CAMPAIGN_CANCELLED:
+        return CallOff(campaign_id)
+    if event_type == EventType.CHANNEL_EXECUTED and notification.channel_id is None:
         return _unreadable(notification, "ChannelID")
-    for name, channel in channels.items():
-        if channel.scheduled_id == channel_id:
-            return SendPlan(campaign_id, ChannelName(name), notification.occasion or digest.hex())
+    return _plan(notification, campaign_id, digest, channels)
+
+
+def _plan(
+    notification: Notification, campaign_id: CampaignId, digest: bytes, channels: Mapping[str, ChannelSettings]
+) -> Step:
+    channel_id = notification.channel_id
+    named = tuple(
+        ChannelName(name)
+        for name, channel in channels.items()
+        if channel.scheduled_id is not None and channel_id in (None, channel.scheduled_id)
+    )
+    if named or channel_id is None:
+        return SendPlan(campaign_id, named, _occasion(notification, digest), announced=channel_id is not None)
     return Kept(
         ProblemKind.UNKNOWN_CHANNEL_ID,
         f"Optimove announced campaign {campaign_id} on channel id {channel_id}, which no channel has as scheduled_id",
         "Give a channel of this tenant that scheduled_id, or have the listener removed at Optimove",
     )
+
+
+def _occasion(notification: Notification, digest: bytes) -> str:
+    """A 1 is another occasion than a 13 of the same time stamp: when it came, the channel may have had no rows yet."""
+    occasion = notification.occasion or digest.hex()
+    return occasion if notification.event_type == EventType.CHANNEL_EXECUTED else f"type 1, {occasion}"
 
 
 def _unreadable(notification: Notification, field: str) -> Kept:

@@ -31,16 +31,15 @@ class ListenerRow:
 
 
 def wanted(tenant: TenantSettings, public_url: str) -> list[ListenerRow]:
-    """What a tenant needs: executed (13) for each scheduled channel id, cancelled (4) once."""
+    """What a tenant needs: executed (13) for each scheduled channel id, cancelled (4) once, and `listen_also`."""
     url = f"{public_url.rstrip('/')}/optimove/{tenant.name}/{tenant.listener_secrets[0].reveal()}"
     scheduled = [(name, c.scheduled_id) for name, c in tenant.channels.items() if c.scheduled_id is not None]
     rows = [
         ListenerRow(ChannelName(name), EventType.CHANNEL_EXECUTED, channel_id, url, ListenerState.MISSING)
         for name, channel_id in scheduled
     ]
-    if scheduled:
-        rows.append(ListenerRow(None, EventType.CAMPAIGN_CANCELLED, None, url, ListenerState.MISSING))
-    return rows
+    without_channel = [*([EventType.CAMPAIGN_CANCELLED] if scheduled else []), *tenant.listen_also]
+    return rows + [ListenerRow(None, event_type, None, url, ListenerState.MISSING) for event_type in without_channel]
 
 
 def compare(ours: Iterable[ListenerRow], theirs: Sequence[EventListener], tenant: str) -> list[ListenerRow]:

@@ -8,6 +8,10 @@ from optirelay.model import CampaignId, Notification
 from optirelay.optimove import Unreadable, read_time
 
 DEEPEST = 32
+LARGEST_ID = 2**31 - 1
+LARGEST_CAMPAIGN_ID = 2**63 - 1
+MOST_DIGITS = 100  # of a number, zeros in front among them
+LONGEST_OCCASION = 64  # characters; what is longer is no time stamp, and the store's index has no room for it
 
 
 class MalformedNotification(ValueError):
@@ -26,10 +30,10 @@ def read(body: bytes) -> Notification:
     event_type = _read_number(fields.get("eventtypeid"))
     if event_type is None:
         raise MalformedNotification("EventTypeID is missing or no number")
-    campaign_id = _read_text(fields.get("campaignid"))
+    campaign_id = _read_number(fields.get("campaignid"), LARGEST_CAMPAIGN_ID)
     return Notification(
         event_type,
-        None if campaign_id is None else CampaignId(campaign_id),
+        None if campaign_id is None else CampaignId(str(campaign_id)),
         _read_number(fields.get("channelid")),
         _read_occasion(fields.get("timestamp")),
     )
@@ -56,13 +60,13 @@ def _deeper_than(value: Any, levels: int) -> bool:
     return any(_deeper_than(item, levels - 1) for item in inner)
 
 
-def _read_number(value: Any) -> int | None:
-    """A whole number that fits 32 bits, or its text."""
+def _read_number(value: Any, largest: int = LARGEST_ID) -> int | None:
+    """A whole number from 0, or its text; zeros in front do not count."""
     text = _read_text(value)
-    if text is None or not text.isascii() or not text.isdigit() or len(text) > len(str(2**31)):
+    if text is None or not text.isascii() or not text.isdigit() or len(text) > MOST_DIGITS:
         return None
     number = int(text)
-    return number if number < 2**31 else None
+    return number if number <= largest else None
 
 
 def _read_text(value: Any) -> str | None:
@@ -82,7 +86,7 @@ def _read_text(value: Any) -> str | None:
 
 def _read_occasion(value: Any) -> str | None:
     text = _read_text(value)
-    if text is None:
+    if text is None or len(text) > LONGEST_OCCASION:
         return None
     try:
         return read_time(text).isoformat()

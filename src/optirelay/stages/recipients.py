@@ -8,6 +8,16 @@ from optirelay.addresses import read_email
 from optirelay.model import CustomerId, Recipient, Skip, TemplateId
 from optirelay.optimove import SendDetail, SendDetailsPage, UnreadableRow
 
+CONTROL_GROUP = 1
+"""The ActionID of customers who were chosen to be left alone.
+
+https://developer.optimove.com/reference/get_customers-getcustomeronetimeactionsbycampaign
+"""
+LARGEST_NUMBER = 2**31 - 1  # Optimove's ids are such numbers
+LONGEST_CUSTOMER_ID = 500  # characters; more has no room in an index
+LONGEST_VALUE = 64 * 1024  # characters of one attribute; a group holds 1,000 recipients in memory
+FIRST_YEAR, LAST_YEAR = 1970, 9000  # of a send time, so that any setting can be added to it
+
 
 @dataclass(frozen=True, slots=True)
 class Tags:
@@ -27,27 +37,55 @@ def read_page(page: SendDetailsPage, tags: Tags) -> list[Recipient]:
     names = tags.asked
     wanted = frozenset(tags.personalization)
     return [
-        _read_unreadable(row) if isinstance(row, UnreadableRow) else _read_row(row, names, wanted) for row in page.rows
+        _nobody(row.raw, Skip.NO_CUSTOMER if row.lacks_customer else Skip.UNREADABLE)
+        if isinstance(row, UnreadableRow)
+        else _read_row(row, names, wanted)
+        for row in page.rows
     ]
 
 
-def _read_unreadable(row: UnreadableRow) -> Recipient:
+def _nobody(row: bytes, skip: Skip) -> Recipient:
     """The same row twice is the same recipient."""
-    customer_id = CustomerId("raw:" + sha256(row.raw).hexdigest())
-    return Recipient(customer_id, None, None, skip=Skip.UNREADABLE)
+    return Recipient(CustomerId("raw:" + sha256(row).hexdigest()), None, None, skip=skip)
 
 
 def _read_row(row: SendDetail, names: Sequence[str], wanted: frozenset[str]) -> Recipient:
+    if (skip := _unusable(row)) is not None:
+        return _nobody(repr((row, row.attributes)).encode(), skip)
+    customer_id, template_id = CustomerId(row.customer_id), TemplateId(row.template_id)
+    group = _read_group(row.recipient_group_id)
+    if row.action_id == CONTROL_GROUP:
+        return Recipient(customer_id, template_id, row.scheduled_time, skip=Skip.CONTROL_GROUP, group=group)
     values = {name: value for name, value in zip(names, row.attributes, strict=True) if not _missing(value)}
     address, skip = _read_address(values.get(names[0]))
     return Recipient(
-        CustomerId(row.customer_id),
-        TemplateId(row.template_id),
+        customer_id,
+        template_id,
         row.scheduled_time,
         address,
         {name: value for name, value in values.items() if value is not None and name in wanted},
         skip,
+        group,
     )
+
+
+def _unusable(row: SendDetail) -> Skip | None:
+    """What Optimove may write and we cannot keep or send: such a row is like one that cannot be read."""
+    if row.customer_id.strip() == "NULL":
+        return Skip.NO_CUSTOMER
+    if (
+        len(row.customer_id) > LONGEST_CUSTOMER_ID
+        or row.template_id > LARGEST_NUMBER
+        or not FIRST_YEAR <= row.scheduled_time.year <= LAST_YEAR
+        or any(value is not None and len(value) > LONGEST_VALUE for value in row.attributes)
+    ):
+        return Skip.UNREADABLE
+    return None
+
+
+def _read_group(group: int | None) -> int | None:
+    """1 is the group of all whom Optimove puts into none."""
+    return None if group is None or group == 1 or group > LARGEST_NUMBER else group
 
 
 def _missing(value: str | None) -> bool:

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from fnmatch import fnmatchcase
+from functools import lru_cache
+from zoneinfo import ZoneInfo
 
 from optirelay.model import Contract, InDoubtRule, Message, Skip
-from optirelay.settings import Rate
+from optirelay.settings import QuietHours, Rate
 
 HALF_SECOND = timedelta(seconds=0.5)
 MOST_AT_ONCE = 1000
@@ -14,7 +16,59 @@ FIRST_GROUP = 200
 SLOT_AHEAD = timedelta(seconds=0.25)  # a group starts when its first slot is at most so far away
 _FIRST_PAUSE = timedelta(seconds=5)
 _LONGEST_PAUSE = timedelta(minutes=10)
+_A_MOMENT = timedelta(milliseconds=1)
 _SLACK = 0.03  # slots lie this much wider than the rate says, so that a late and a timely one do not share a window
+
+
+@dataclass(frozen=True, slots=True)
+class Quiet:
+    """When nothing leaves: hours, by the clocks of a zone."""
+
+    hours: QuietHours
+    zone: ZoneInfo
+
+    def end_of(self, moment: datetime) -> datetime:
+        """The end of the quiet hours that the moment falls into, in UTC; else the moment itself.
+
+        They begin when the clocks first show their start, and are over when these show their end for the last time:
+        where an hour exists twice, both count. A time that the clocks jump over is where they jump.
+        """
+        while spans := self._around(moment):
+            moment = max(end for _, end in spans)
+        return moment
+
+    def start_of(self, moment: datetime) -> datetime:
+        """The start of the quiet hours that the moment falls into, in UTC; else the moment itself."""
+        while (start := min((start for start, _ in self._around(moment)), default=moment)) < moment:
+            moment = start
+        return moment
+
+    def _around(self, moment: datetime) -> list[tuple[datetime, datetime]]:
+        """The hours that the moment falls into: one span, or two where an hour exists twice; none where it is loud."""
+        day = moment.astimezone(self.zone).date()
+        spans = (_span(day + timedelta(days=days), self.hours, self.zone) for days in (1, 0, -1, -2))
+        return [(start, end) for start, end in spans if start <= moment < end]
+
+
+@lru_cache(maxsize=1024)
+def _span(day: date, hours: QuietHours, zone: ZoneInfo) -> tuple[datetime, datetime]:
+    """The hours that begin on this day."""
+    ends_on = day + timedelta(days=hours.end < hours.start)
+    return _instant(day, hours.start, zone, last=False), _instant(ends_on, hours.end, zone, last=True)
+
+
+def _instant(day: date, clock: time, zone: ZoneInfo, *, last: bool) -> datetime:
+    """When the clocks show this time, for the first or for the last time; where they never do, when they jump over."""
+    local = datetime.combine(day, clock, zone)
+    before, after = (local.replace(fold=fold).astimezone(UTC) for fold in (0, 1))
+    if before <= after:  # two different ones where the clocks are put back
+        return after if last else before
+    early, late = after, before
+    offset = local.replace(fold=1).utcoffset()
+    while late - early > _A_MOMENT:
+        middle = early + (late - early) / 2
+        early, late = (early, middle) if middle.astimezone(zone).utcoffset() == offset else (middle, late)
+    return late.replace(microsecond=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +87,20 @@ def next_group(
     required: Sequence[str] | None,
     only_to: Sequence[str],
     expire_after: timedelta,
+    quiet: Quiet | None = None,
 ) -> Group:
     """Sort a batch's next messages, which come by send time, into those that start, those that are skipped, and the
-    rest, which is not due. `required` of the template: these tags; None where the template is not ours yet."""
+    rest, which is not due. `required` of the template: these tags; None where the template is not ours yet.
+
+    Nothing starts in quiet hours, however late it is. A message whose send time falls into them is due at their end,
+    and expires so much after that; any other so much after its send time.
+    """
     group = Group()
+    open_at = earliest(now, quiet)
     for message in messages:
-        expires_at = message.send_at + expire_after
-        due_at = expires_at if required is None else message.send_at
+        due_at = earliest(message.send_at, quiet)
+        expires_at = due_at + expire_after
+        due_at = expires_at if required is None else min(max(due_at, open_at), expires_at)
         if due_at > now:
             return Group(group.start, group.skips, due_at)
         if expires_at <= now:
@@ -51,6 +112,17 @@ def next_group(
         else:
             group.start.append(message)
     return group
+
+
+def earliest(send_at: datetime, quiet: Quiet | None) -> datetime:
+    """When a message may leave, by its send time alone; expiry counts from there."""
+    return send_at if quiet is None else quiet.end_of(send_at)
+
+
+def sent_after(now: datetime, expire_after: timedelta, quiet: Quiet | None) -> datetime:
+    """Messages with a later send time than this have not expired."""
+    limit = now - expire_after
+    return limit if quiet is None or quiet.end_of(limit) == limit else quiet.start_of(limit) - _A_MOMENT
 
 
 def _allowed(address: str, only_to: Sequence[str]) -> bool:

@@ -23,6 +23,7 @@ class Reading:
     channel: ChannelName
     planned_on: date
     campaign_state: str
+    announced: bool  # on this channel; else nobody is shown the campaign until it has a row
 
     @property
     def open(self) -> bool:
@@ -74,16 +75,30 @@ class Campaigns:
         self._sql = Statements(connection, "campaigns", {"tenant": tenant})
 
     async def keep(
-        self, campaign_id: CampaignId, channel: ChannelName, planned_on: date, *, cancelled: bool = False
+        self,
+        campaign_id: CampaignId,
+        channel: ChannelName,
+        planned_on: date,
+        *,
+        cancelled: bool = False,
+        announced: bool = True,
     ) -> None:
-        """Make the campaign known on this channel, if it is not."""
-        state = "cancelled" if cancelled else "open"
+        """Make the campaign known on this channel, if it is not; nobody is shown it until it is `announced` there."""
         await self._sql.do(
-            "keep_campaign", campaign_id=campaign_id, channel=channel, planned_on=planned_on, state=state
+            "keep_campaign",
+            campaign_id=campaign_id,
+            channel=channel,
+            planned_on=planned_on,
+            state="cancelled" if cancelled else "open",
+            announced=announced,
         )
 
+    async def announce(self, campaign: int) -> None:
+        """It has a part on this channel: from now on it is shown."""
+        await self._sql.do("announce", campaign=campaign)
+
     async def known(self, campaign_id: CampaignId) -> bool:
-        """Whether it is known on any channel."""
+        """Whether anybody is shown it, on any channel."""
         return bool(await self._sql.value("known", campaign_id=campaign_id))
 
     async def cancelled(self, campaign_id: CampaignId, channel: ChannelName) -> bool:
@@ -156,17 +171,19 @@ class Campaigns:
         return started
 
     async def close_if_done(self, campaign: int) -> bool:
-        """Lock the campaign; where no pass and no batch is open, it is complete (or stays cancelled) and True."""
+        """Lock the campaign; where no pass and no batch is open, it is complete, or stays cancelled. True where that is
+        to be told: not of a campaign that was never announced.
+        """
         await self._sql.value("close", campaign=campaign)
         if await self._sql.value("anything_open", campaign=campaign):
             return False
         await self._sql.do("complete", campaign=campaign)
-        return True
+        return bool(await self._sql.value("announced", campaign=campaign))
 
     async def counts(
         self, campaign_id: CampaignId | None = None, channel: ChannelName | None = None
     ) -> list[CampaignCounts]:
-        """Campaigns in numbers, oldest first; one campaign where it is named."""
+        """Campaigns in numbers, oldest first; one campaign where it is named. None that was never announced."""
         return await self._sql.rows(CampaignCounts, "counts", campaign_id=campaign_id, channel=channel, campaign=None)
 
     async def counts_of(self, campaign: int) -> CampaignCounts:

@@ -12,10 +12,14 @@ from optirelay.model import MESSAGES_PER_BATCH, ChannelName, PlannedBatch, Recip
 from optirelay.store._sql import Statements
 from optirelay.store.campaigns import Reading
 
-_MESSAGE_TYPES = ("int4", "date", "int8", "int8", "int8", "int8", "int4", "text", "text", "timestamptz", "bytea")
+_MESSAGE_TYPES = (
+    *("int4", "date", "int8", "int8", "int8", "int8"),
+    *("int4", "text", "text", "timestamptz", "bytea", "int4"),
+)
 _PERSONALIZATION_TYPES = ("int4", "date", "int8", "bytea")  # the tags are jsonb, in PostgreSQL's own form
 _JSONB = b"\x01"  # its version, before the JSON
 _OUTCOME_TYPES = ("int4", "date", "int8", "text", "text", "timestamptz")
+_ROWS_OF_NOBODY = (Skip.UNREADABLE, Skip.NO_CUSTOMER)
 _INCOMING_TYPES = ("int4", "text", "int4", "bytea")
 
 
@@ -51,6 +55,11 @@ class Pages:
             await self._sql.value("has_page", pass_=reading.pass_, reading=reading.reading, skip=skip),
         )
 
+    async def repeats(self, reading: Reading, digest: bytes) -> int:
+        """How many pages of this reading were the very same answer."""
+        times: int = await self._sql.value("same_pages", pass_=reading.pass_, reading=reading.reading, digest=digest)
+        return times
+
     async def add(
         self,
         reading: Reading,
@@ -58,13 +67,15 @@ class Pages:
         batches: Sequence[PlannedBatch],
         *,
         received: int,
+        digest: bytes,
         expire_after: timedelta,
         now: datetime,
     ) -> PageAdded:
         """Write a page's recipients as messages in batches, and count it.
 
-        `batches` holds each distinct message of the page once; `received` counts its rows. The reading must be locked
-        and the page not known. Messages that the ledger has, and customers that an earlier pass had, are left out.
+        `batches` holds each distinct message of the page once; `received` counts its rows, `digest` is that of the
+        answer. The reading must be locked and the page not known. Messages that the ledger has, and customers that an
+        earlier pass had, are left out.
         """
         known, held = await self._write_new(reading, batches, expire_after, now)
         distinct = sum(len(batch.recipients) for batch in batches)
@@ -75,11 +86,12 @@ class Pages:
             reading=reading.reading,
             skip=skip,
             received=received,
+            digest=digest,
             new=new,
             known=received - new,
             changed=sum(row.earlier and not row.same for row in known),
             repeated=received - distinct + sum(row.same_pass for row in known),
-            unreadable=sum(r.skip is Skip.UNREADABLE for batch in batches for r in batch.recipients),
+            unreadable=sum(r.skip in _ROWS_OF_NOBODY for batch in batches for r in batch.recipients),
         )
         return PageAdded(new, held)
 
@@ -176,7 +188,7 @@ class _Rows:
     def _add_message(self, tenant: int, reading: Reading, batch: int, id_: int, r: Recipient) -> None:
         key = (tenant, reading.planned_on, id_)
         owners = (reading.campaign, batch, reading.pass_, r.template_id)
-        self.messages.append((*key, *owners, r.customer_id, r.address, r.send_at, r.occurrence))
+        self.messages.append((*key, *owners, r.customer_id, r.address, r.send_at, r.occurrence, r.group))
         if r.skip is not None:
             self.outcomes.append((*key, "skipped", r.skip.value, self._now))
         elif r.personalization:

@@ -27,6 +27,7 @@ from optirelay.model import (
     Refused,
     TenantId,
 )
+from optirelay.stages import sending
 from optirelay.store import Ledger
 from optirelay.store.batches import Again, Attempt, LockedBatch
 from optirelay.store.campaigns import CampaignCounts
@@ -128,7 +129,8 @@ async def retry_refused(ctx: Context, tenant: str, campaign_id: str, channel: st
 async def _retry_batch(ctx: Context, ledger: Ledger, batch: LockedBatch) -> int:
     now = utc_now()
     expire_after = ctx.channel_settings(ledger.tenant, batch.channel).expire_after
-    undone = await ledger.batches.undo_refusals(batch, sent_after=now - expire_after)
+    sent_after = sending.sent_after(now, expire_after, ctx.quiet(ledger.tenant, batch.channel))
+    undone = await ledger.batches.undo_refusals(batch, sent_after=sent_after)
     await go_again(ledger, batch, undone, Again(now, tries=0, first_tried_at=None, repeats=batch.repeats, newest=True))
     await pipeline.write_batch(ctx, ledger, batch)
     return len(undone)
@@ -219,7 +221,8 @@ def _to_send_again(
     if known is None or why is not None:
         resolved.left.append(f"{len(doubts)} messages stay in doubt: {why}; use --sent or --give-up")
         return {}
-    timely = {message: at for message, at in doubts.items() if at + known.expire_after > utc_now()}
+    limit = sending.sent_after(utc_now(), known.expire_after, ctx.quiet(ledger.tenant, batch.channel))
+    timely = {message: at for message, at in doubts.items() if at > limit}
     if len(timely) < len(doubts):
         resolved.left.append(
             f"{len(doubts) - len(timely)} messages of campaign {batch.campaign_id} stay in doubt: they are older than "

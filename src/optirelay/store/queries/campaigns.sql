@@ -8,9 +8,17 @@ select exists (
 ) as cancelled;
 
 -- name: keep_campaign
-insert into campaign (tenant, channel, kind, campaign_id, planned_on, state, closed_at)
-values (%(tenant)s, %(channel)s, 'scheduled', %(campaign_id)s, %(planned_on)s, %(state)s, case when %(state)s <> 'open' then clock_timestamp() end)
-on conflict (tenant, campaign_id, channel, kind) do nothing;
+-- One that was named without a channel, and is announced on this one now, is shown from now on.
+insert into campaign (tenant, channel, kind, campaign_id, planned_on, state, closed_at, announced)
+values (%(tenant)s, %(channel)s, 'scheduled', %(campaign_id)s, %(planned_on)s, %(state)s, case when %(state)s <> 'open' then clock_timestamp() end,
+        %(announced)s)
+on conflict (tenant, campaign_id, channel, kind) do update set announced = true where excluded.announced and not campaign.announced;
+
+-- name: announce
+update campaign set announced = true where tenant = %(tenant)s and id = %(campaign)s and not announced;
+
+-- name: announced
+select announced from campaign where tenant = %(tenant)s and id = %(campaign)s;
 
 -- name: lock_campaign
 select id, state from campaign
@@ -47,19 +55,19 @@ update campaign set state = 'paused' where tenant = %(tenant)s and id = %(campai
 update campaign set state = 'open' where tenant = %(tenant)s and id = %(campaign)s and state = 'paused';
 
 -- name: known
-select exists (select from campaign where tenant = %(tenant)s and campaign_id = %(campaign_id)s) as known;
+select exists (select from campaign where tenant = %(tenant)s and campaign_id = %(campaign_id)s and announced) as known;
 
 -- name: end_passes
 update pass set state = 'done' where tenant = %(tenant)s and campaign = %(campaign)s and state <> 'done';
 
 -- name: reading
 -- What the gather job of a pass must know.
-select p.id as pass_, p.number, p.reading, p.state, c.id as campaign, c.campaign_id, c.channel, c.planned_on, c.state as campaign_state
+select p.id as pass_, p.number, p.reading, p.state, c.id as campaign, c.campaign_id, c.channel, c.planned_on, c.state as campaign_state, c.announced
 from pass p join campaign c on c.tenant = p.tenant and c.id = p.campaign
 where p.tenant = %(tenant)s and p.id = %(pass_)s;
 
 -- name: lock_reading
-select p.id as pass_, p.number, p.reading, p.state, c.id as campaign, c.campaign_id, c.channel, c.planned_on, c.state as campaign_state
+select p.id as pass_, p.number, p.reading, p.state, c.id as campaign, c.campaign_id, c.channel, c.planned_on, c.state as campaign_state, c.announced
 from pass p join campaign c on c.tenant = p.tenant and c.id = p.campaign
 where p.tenant = %(tenant)s and p.id = %(pass_)s for update of p for share of c;
 
@@ -114,7 +122,7 @@ left join lateral (
          jsonb_agg(jsonb_build_array(template_id, accepted)) filter (where accepted > 0) as templates
   from batch where tenant = c.tenant and campaign = c.id
 ) b on true
-where c.tenant = %(tenant)s and (%(campaign_id)s::text is null or c.campaign_id = %(campaign_id)s)
+where c.tenant = %(tenant)s and (c.announced or %(campaign)s::bigint is not null) and (%(campaign_id)s::text is null or c.campaign_id = %(campaign_id)s)
   and (%(channel)s::text is null or c.channel = %(channel)s) and (%(campaign)s::bigint is null or c.id = %(campaign)s)
 order by c.id;
 

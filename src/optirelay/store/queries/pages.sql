@@ -6,8 +6,12 @@ select exists (
 ) as known;
 
 -- name: add_page
-insert into page (tenant, pass, reading, skip, received, new, known, changed, repeated, unreadable)
-values (%(tenant)s, %(pass_)s, %(reading)s, %(skip)s, %(received)s, %(new)s, %(known)s, %(changed)s, %(repeated)s, %(unreadable)s);
+insert into page (tenant, pass, reading, skip, received, new, known, changed, repeated, unreadable, digest)
+values (%(tenant)s, %(pass_)s, %(reading)s, %(skip)s, %(received)s, %(new)s, %(known)s, %(changed)s, %(repeated)s, %(unreadable)s, %(digest)s);
+
+-- name: same_pages
+select count(*)::int as times from page
+where tenant = %(tenant)s and pass = %(pass_)s and reading = %(reading)s and digest = %(digest)s;
 
 -- name: versions
 select template_id, version from template
@@ -37,7 +41,7 @@ cross join lateral (
 where k.same or k.earlier;
 
 -- name: copy_messages
-copy message (tenant, planned_on, id, campaign, batch, pass, template_id, customer_id, address, send_at, occurrence) from stdin (format binary);
+copy message (tenant, planned_on, id, campaign, batch, pass, template_id, customer_id, address, send_at, occurrence, recipient_group) from stdin (format binary);
 
 -- name: copy_personalization
 copy personalization (tenant, planned_on, message, tags) from stdin (format binary);

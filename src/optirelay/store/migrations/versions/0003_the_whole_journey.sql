@@ -19,6 +19,9 @@ alter table report_batch drop constraint report_batch_state_check,
 alter table report_batch add column report bigint;
 -- When the first of what it tells happened, where that must not be long ago.
 alter table report_batch add column oldest_at timestamptz;
+-- Of Optimove's answer: pages without end are known by it. Null: read before this was kept.
+alter table page add column digest bytea;
+
 -- Whether the same call twice would count twice.
 alter table report_batch add column additive boolean not null default true;
 update report_batch set additive = false where call = 'UpdateCampaignMetrics';

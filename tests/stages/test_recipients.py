@@ -1,0 +1,141 @@
+"""Optimove's rows, one by one: who is written to, where, with what, and why somebody is not."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from optirelay.model import Recipient, Skip
+from optirelay.optimove import get_customer_send_details_by_channel
+from optirelay.stages.recipients import Tags, read_page
+
+TAGS = Tags("EMAIL", ("FIRST_NAME", "CITY"))
+TEN = datetime(2031, 4, 2, 10, tzinfo=UTC)
+
+
+def read(*rows: Any) -> list[Recipient]:
+    call = get_customer_send_details_by_channel(campaign_id=1, channel_id=2, attributes=TAGS.asked, skip=0, top=10)
+    return read_page(call.read(json.dumps(rows).encode()), TAGS)
+
+
+def row(**changed: Any) -> dict[str, Any]:
+    usual = {"CustomerID": "C-1", "TemplateID": 17, "ScheduledTime": "2031-04-02 10:00:00"}
+    return usual | {"CustomerAttributes": ["ana@example.com", "Ana", "Rome"]} | changed
+
+
+def only(**changed: Any) -> Recipient:
+    (recipient,) = read(row(**changed))
+    return recipient
+
+
+def test_a_row_is_a_recipient() -> None:
+    assert only() == Recipient("C-1", 17, TEN, "ana@example.com", {"FIRST_NAME": "Ana", "CITY": "Rome"})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("wire", "city"),
+    [
+        (None, None),
+        ("", None),
+        (" \t", None),
+        ("NULL", None),
+        (" NULL ", None),
+        ("null", "null"),
+        (0, "0"),
+        (7.5, "7.5"),
+        (True, "true"),
+        ("007", "007"),
+    ],
+)
+def test_a_value_is_there_or_missing(wire: object, city: str | None) -> None:
+    expected = {"FIRST_NAME": "Ana"} | ({} if city is None else {"CITY": city})
+    assert only(CustomerAttributes=["ana@example.com", "Ana", wire]).personalization == expected
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"CustomerAttributes": ["ana@example.com", "Ana", None]},
+        {"CustomerAttributes": ["ana@example.com", "Ana"]},
+        {"CustomerAttributes": "ana@example.com;Ana;NULL"},
+        {"CustomerAttributes": "ana@example.com;Ana"},
+        {"CustomerAttributes": None, "CustomerAttribute": "ana@example.com;Ana;NULL"} | {"gone": "CustomerAttributes"},
+        {"CustomerAttributes": None, "customerattribute": ["ana@example.com", "Ana"]} | {"gone": "CustomerAttributes"},
+    ],
+)
+def test_attributes_come_in_every_form_seen(attributes: dict[str, Any]) -> None:
+    whole = row(**attributes)
+    whole.pop(whole.pop("gone", ""), None)
+    (recipient,) = read(whole)
+    assert (recipient.address, recipient.personalization) == ("ana@example.com", {"FIRST_NAME": "Ana"})
+
+
+@pytest.mark.parametrize("action", [1, "1", " 1 "])
+def test_the_control_group_is_skipped_and_never_asked_for_an_address(action: object) -> None:
+    recipient = only(ActionID=action, CustomerAttributes=[None, "Ana", "Rome"])
+    assert (recipient.customer_id, recipient.template_id, recipient.send_at) == ("C-1", 17, TEN)
+    assert (recipient.skip, recipient.address, recipient.personalization) == (Skip.CONTROL_GROUP, None, {})
+
+
+@pytest.mark.parametrize("action", [None, "", 0, 2, "214"])
+def test_any_other_action_is_written_to(action: object) -> None:
+    assert only(ActionID=action).skip is None
+
+
+@pytest.mark.parametrize(
+    ("wire", "group"), [(None, None), (1, None), ("1", None), (2, 2), ("3", 3), (0, 0), ("B", None), (2**31, None)]
+)
+def test_the_recipient_group_is_kept_where_it_is_another_than_1(wire: object, group: int | None) -> None:
+    assert only(RecipientGroupID=wire).group == group
+    assert only(RecipientGroupID=wire, ActionID=1).group == group
+
+
+@pytest.mark.parametrize(
+    ("changed", "skip"),
+    [
+        ({"CustomerID": None}, Skip.NO_CUSTOMER),
+        ({"CustomerID": "  "}, Skip.NO_CUSTOMER),
+        ({"CustomerID": "NULL"}, Skip.NO_CUSTOMER),
+        ({"CustomerID": ["C-1"]}, Skip.UNREADABLE),
+        ({"CustomerID": "x" * 501}, Skip.UNREADABLE),
+        ({"TemplateID": None}, Skip.UNREADABLE),
+        ({"TemplateID": 2**31}, Skip.UNREADABLE),
+        ({"TemplateID": "17a"}, Skip.UNREADABLE),
+        ({"ScheduledTime": "soon"}, Skip.UNREADABLE),
+        ({"ScheduledTime": "0001-01-01 00:00:00"}, Skip.UNREADABLE),
+        ({"ScheduledTime": "9999-12-31 23:59:59"}, Skip.UNREADABLE),
+        ({"CustomerAttributes": ["ana@example.com", "x" * 65537]}, Skip.UNREADABLE),
+        ({"CustomerAttributes": ["ana@example.com", {"x": 1}]}, Skip.UNREADABLE),
+        ({"CustomerAttributes": ["ana@example.com", "Ana", "Rome", "more"]}, Skip.UNREADABLE),
+        ({"CustomerAttributes": ["x" * 65537, "Ana"]}, Skip.UNREADABLE),
+        ({"ActionID": "none"}, Skip.UNREADABLE),
+    ],
+)
+def test_a_row_that_cannot_be_used_is_somebody_of_its_own(changed: dict[str, Any], skip: Skip) -> None:
+    (first, again, other) = read(row(**changed), row(**changed), row(**changed, Note="x"))
+    assert (first.skip, first.template_id, first.send_at, first.address) == (skip, None, None, None)
+    assert first.customer_id.startswith("raw:")
+    assert first == again
+    assert other.skip is skip
+
+
+@pytest.mark.parametrize(
+    ("changed", "customer_id"), [({"CustomerID": "0012"}, "0012"), ({"CustomerID": 12}, "12"), ({}, "C-1")]
+)
+def test_a_customer_id_is_text_and_keeps_its_zeros(changed: dict[str, Any], customer_id: str) -> None:
+    assert only(**changed).customer_id == customer_id
+
+
+def test_the_largest_values_are_kept() -> None:
+    recipient = only(CustomerID="x" * 500, TemplateID=2**31 - 1, CustomerAttributes=["a@example.com", "x" * 65536])
+    assert recipient.skip is None
+    assert len(recipient.personalization["FIRST_NAME"]) == 65536
+
+
+@pytest.mark.parametrize(
+    ("address", "skip"),
+    [(None, Skip.NO_ADDRESS), ("NULL", Skip.NO_ADDRESS), ("ana", Skip.BAD_ADDRESS), (15550100123, Skip.BAD_ADDRESS)],
+)
+def test_an_address_is_missing_or_none_by_its_syntax(address: object, skip: Skip) -> None:
+    assert only(CustomerAttributes=[address, "Ana"]).skip is skip
