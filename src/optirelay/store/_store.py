@@ -179,6 +179,10 @@ class Store:
         finally:
             await pool.close()
 
+    async def know(self, channels: Mapping[TenantId, Iterable[str]]) -> None:
+        """Make tenants and their channels known, beside those that are known already."""
+        self._numbers = {**self._numbers, **await _keep_names(self.pool, channels)}
+
     def tenant(self, tenant: TenantId) -> TenantStore:
         """One tenant's rows. KeyError where the settings do not have it."""
         return TenantStore(self.pool, tenant, self._numbers[tenant])
@@ -214,6 +218,11 @@ class Store:
         """This worker has ended; what it held is free."""
         async with self._statements() as sql:
             await sql.do("gone_worker", id=worker)
+
+    async def started(self, host: str, pid: int, within: timedelta) -> bool:
+        """Whether this process is a worker that has reported for the first time within so long."""
+        async with self._statements() as sql:
+            return bool(await sql.value("started_worker", host=host, pid=pid, within=within))
 
     async def reporting_workers(self, silence: timedelta) -> int:
         """How many workers were seen lately."""

@@ -31,6 +31,10 @@ class WebApp:
         self._store = store
         self._keeper = _Keeper(store)
 
+    def use(self, settings: Settings) -> None:
+        """From the next request on these are the settings; the store knows their tenants already."""
+        self._settings = settings
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. Any error is one of the promised answers; none is a 5xx but 503."""
         if scope["type"] != "http":

@@ -43,6 +43,11 @@ delete from problem p using gone where p.kind = 'clock_off' and p.tenant is null
 -- name: reporting_workers
 select count(*) as workers from worker where seen_at > clock_timestamp() - %(silence)s::interval;
 
+-- name: started_worker
+select exists (
+  select from worker where host = %(host)s and pid = %(pid)s and started_at > clock_timestamp() - %(within)s::interval
+) as started;
+
 -- name: renew_leases
 update batch b set lease_until = clock_timestamp() + %(lease)s::interval
 from unnest(%(tenants)s::int[], %(batches)s::bigint[]) as h (tenant, id)
