@@ -22,6 +22,7 @@ from optirelay.store.batches import Batches
 from optirelay.store.campaigns import Campaigns
 from optirelay.store.channels import Channels
 from optirelay.store.looks import Looks
+from optirelay.store.measures import Measures
 from optirelay.store.pages import Pages
 from optirelay.store.problems import Problems
 from optirelay.store.reports import Reports
@@ -109,6 +110,7 @@ class TenantStore:
             await ledger.connection.execute("set transaction isolation level repeatable read, read only")
             # Right after a crash PostgreSQL knows nothing of its tables, and would join a million rows one by one.
             await ledger.connection.execute("set local enable_nestloop = off")
+            await ledger.connection.execute("set local cursor_tuple_fraction = 1")  # who streams reads to the end
             yield ledger
 
 
@@ -239,6 +241,12 @@ class Store:
         """What the operator is to be told, oldest first."""
         async with self._statements() as sql:
             return await sql.rows(ProblemRow, "problems")
+
+    @asynccontextmanager
+    async def measures(self, tenants: Sequence[TenantId]) -> AsyncIterator[Measures]:
+        """What is measured of these tenants. StoreUnavailable where PostgreSQL does not answer."""
+        async with _connection(self.pool) as connection, connection.transaction():
+            yield Measures(connection, tenants)
 
     async def listen(self) -> AsyncIterator[str]:
         """NOTIFYs as they come: NOTIFICATION_CHANNEL or BATCH_CHANNEL. Ends with StoreUnavailable."""
