@@ -107,6 +107,7 @@ class ProblemKind(StrEnum):
     KEY_REFUSED = "key_refused"
     OPTIMOVE_SILENT = "optimove_silent"
     SYNC_FAILED = "sync_failed"
+    RELOAD_FAILED = "reload_failed"
     CLOCK_OFF = "clock_off"
 
 

@@ -293,8 +293,10 @@ async def begin(
             return Begun(over=True)
         if batch.waiting:
             return Begun(over=True, next_due_at=utc_now())
-        if rate and (wait := await ledger.channels.slot_wait(channel)) > sending.SLOT_AHEAD:
-            return Begun(wait=wait - sending.SLOT_AHEAD)
+        if rate:
+            wait = await ledger.channels.slot_wait(channel, sending.slot_interval(rate))
+            if wait > sending.SLOT_AHEAD:
+                return Begun(wait=wait - sending.SLOT_AHEAD)
         return await _begin_group(ctx, ledger, batch, most)
 
 

@@ -2,48 +2,72 @@
 
 import asyncio
 import logging
+import pickle
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager, nullcontext
-from pathlib import Path
+from collections.abc import Coroutine
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
 import uvicorn
 import uvloop
 
-from optirelay.engine import runtime
+from optirelay.engine import reload, runtime
 from optirelay.errors import NeedsOperator
 from optirelay.settings import Settings
+from optirelay.store import Store, StoreUnavailable
 from optirelay.web.ingest import WebApp
+from optirelay.workers import WorkerEnded, Workers
 
-STOP_SECONDS = 30  # until a worker that was told to stop is killed
-RESTART_SECONDS = 1.0
 log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What signals have told us."""
+
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    reload: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 def serve(settings: Settings, *, with_parent: bool = False) -> None:
     """Web process and workers, until SIGTERM or Ctrl-C; then all that was started is stopped. Raises NeedsOperator.
 
-    `with_parent`: also when whoever holds our standard input ends.
+    SIGHUP: the settings file is read anew. `with_parent`: it also ends when whoever holds our standard input ends.
     """
-    signal.signal(signal.SIGTERM, _end)
+    told = _told_before_running()
     with _listen(settings) as listening, runtime.database(settings) as conninfo:
-        _run(lambda stop: _serve(settings, conninfo, listening, stop), with_parent=with_parent)
+        _run(_serve(settings, conninfo, listening, told), told, with_parent=with_parent)
 
 
 def work(settings: Settings, *, with_parent: bool = False) -> None:
-    """One worker, until SIGTERM or Ctrl-C; `with_parent`: also when whoever holds our standard input ends."""
-    signal.signal(signal.SIGTERM, _end)
+    """One worker, until SIGTERM or Ctrl-C; SIGHUP and `with_parent` as with `serve`."""
+    told = _told_before_running()
     with runtime.database(settings) as conninfo:
-        _run(lambda stop: runtime.work(settings, conninfo, stop), with_parent=with_parent)
+        _run(runtime.work(settings, conninfo, told.stop, reload=told.reload), told, with_parent=with_parent)
 
 
-def _end(_number: int, _frame: object) -> None:
-    """SIGTERM while the database is still being started: what was started is stopped on the way out."""
-    raise SystemExit(0)
+def work_for_serve() -> None:
+    """One worker with the settings that `serve` uses, whatever the file holds by now; it ends when `serve` does."""
+    told = _told_before_running()
+    settings: Settings = pickle.load(sys.stdin.buffer)  # noqa: S301 - from our parent, by a pipe that only it has
+    with runtime.database(settings) as conninfo:
+        _run(runtime.work(settings, conninfo, told.stop), told, with_parent=True)
+
+
+def _told_before_running() -> _Told:
+    """Signals count while the database is still being started: what was started is stopped on the way out."""
+    told = _Told()
+
+    def end(_number: int, _frame: object) -> None:
+        raise SystemExit(0)
+
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGHUP, lambda *_: told.reload.set())
+    return told
 
 
 async def _parent_gone(stop: asyncio.Event) -> None:
@@ -54,26 +78,24 @@ async def _parent_gone(stop: asyncio.Event) -> None:
     stop.set()
 
 
-def _run(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]], *, with_parent: bool) -> None:
+def _run(main: Coroutine[Any, Any, None], told: _Told, *, with_parent: bool) -> None:
     async def until_told() -> None:
-        stop = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        # To read the settings anew is not built yet; until then a SIGHUP must not end us half-way.
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, lambda: log.warning("reload_not_built_yet"))
-        watching = asyncio.create_task(_parent_gone(stop)) if with_parent else None
-        await main(stop)
+        for number, event in ((signal.SIGTERM, told.stop), (signal.SIGINT, told.stop), (signal.SIGHUP, told.reload)):
+            asyncio.get_running_loop().add_signal_handler(number, event.set)
+        watching = asyncio.create_task(_parent_gone(told.stop)) if with_parent else None
+        await main
         if watching is not None:
             watching.cancel()
 
     uvloop.run(until_told())
 
 
-async def _serve(settings: Settings, conninfo: str, listening: socket.socket, stop: asyncio.Event) -> None:
-    async with runtime.open_store(settings, conninfo) as store, _workers(settings, stop):
+async def _serve(settings: Settings, conninfo: str, listening: socket.socket, told: _Told) -> None:
+    async with runtime.open_store(settings, conninfo) as store, Workers.of(settings) as workers:
+        app = WebApp(settings, store)
         web = _Web(
             uvicorn.Config(
-                WebApp(settings, store),
+                app,
                 interface="asgi3",
                 lifespan="off",
                 access_log=False,
@@ -84,11 +106,35 @@ async def _serve(settings: Settings, conninfo: str, listening: socket.socket, st
         )
         serving = asyncio.create_task(web.serve(sockets=[listening]))
         log.info("serving", listen=str(settings.service.listen), workers=settings.service.workers)
-        stopped = asyncio.create_task(stop.wait())
+        reloading = asyncio.create_task(_reload(settings, store, app, workers, told.reload))
+        stopped = asyncio.create_task(told.stop.wait())
         await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        stop.set()
+        reloading.cancel()
+        await asyncio.gather(reloading, return_exceptions=True)
         web.should_exit = True
-        await serving
+        await asyncio.gather(serving, workers.stop())
+
+
+async def _reload(running: Settings, store: Store, app: WebApp, workers: Workers, told: asyncio.Event) -> None:
+    """Each time that we are told, use what the settings file holds by then; where it cannot work, nothing changes."""
+    await reload.succeeded(store, running.path)
+    while True:
+        await told.wait()
+        told.clear()
+        settings = await reload.read_anew(store, running)
+        if settings is None:
+            continue
+        try:
+            await store.know(runtime.names_in(settings))
+            app.use(settings)  # first: the workers register listeners with secrets that it must know
+            await workers.replace(settings, store)
+        except (WorkerEnded, StoreUnavailable) as error:
+            app.use(running)
+            await reload.failed(store, running.path, str(error))
+            continue
+        running = settings
+        await reload.succeeded(store, running.path)
+        log.info("reloaded", workers=running.service.workers)
 
 
 class _Web(uvicorn.Server):
@@ -113,41 +159,6 @@ def _listen(settings: Settings) -> socket.socket:
             f"cannot listen on {where}: {error.strerror or error}; stop what uses it, or change [service] listen"
         ) from error
     return listening
-
-
-@asynccontextmanager
-async def _workers(settings: Settings, stop: asyncio.Event) -> AsyncIterator[None]:
-    """Worker processes beside this one; one that ends is started anew, until `stop`."""
-    keepers = [
-        asyncio.create_task(_keep_worker(settings.path, stop), name=f"worker {n}")
-        for n in range(settings.service.workers)
-    ]
-    try:
-        yield
-    finally:
-        stop.set()
-        await asyncio.gather(*keepers)
-
-
-async def _keep_worker(path: Path, stop: asyncio.Event) -> None:
-    command = (sys.executable, "-m", "optirelay", "work", "--config", str(path), "--with-parent")
-    while not stop.is_set():
-        worker = await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.PIPE, start_new_session=True)
-        ended = asyncio.create_task(worker.wait())
-        stopped = asyncio.create_task(stop.wait())
-        await asyncio.wait({ended, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        stopped.cancel()
-        if not ended.done():
-            worker.terminate()
-            try:
-                await asyncio.wait_for(ended, STOP_SECONDS)
-            except TimeoutError:
-                log.warning("worker_killed", pid=worker.pid)
-                worker.kill()
-                await worker.wait()
-        elif not stop.is_set():
-            log.warning("worker_ended", pid=worker.pid, status=worker.returncode)
-            await asyncio.wait({asyncio.create_task(stop.wait())}, timeout=RESTART_SECONDS)
 
 
 def configure_logs(level: int = logging.INFO) -> None:

@@ -3,6 +3,8 @@
 import asyncio
 import re
 import ssl
+import time
+from bisect import bisect_left
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -145,13 +147,20 @@ class Mailbox:
         self.envelopes: list[Envelope] = []
         self.encrypted: list[bool] = []
         self.users: list[bytes] = []
+        self.at: list[float] = []  # when each came, by time.monotonic()
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
+        self.at.append(time.monotonic())
         self.envelopes.append(envelope)
         self.encrypted.append(
             server.transport is not None and server.transport.get_extra_info("sslcontext") is not None
         )
         return "250 2.0.0 Ok: queued as A1B2C3"
+
+    def most_in(self, seconds: float, *, since: float = 0.0) -> int:
+        """The most mails in any window of so many seconds."""
+        times = [moment for moment in self.at if moment >= since]
+        return max((bisect_left(times, start + seconds) - n for n, start in enumerate(times)), default=0)
 
     def log_in(self, server: SMTP, session: Session, envelope: Envelope, mechanism: str, data: Any) -> AuthResult:
         good = isinstance(data, LoginPassword) and (data.login, data.password) == (b"acme", b"open sesame")

@@ -64,6 +64,7 @@ READ_SETTINGS = (
     ("templates", "list"),
     ("campaigns", "list"),
     ("campaigns", "show", "90211"),
+    ("campaigns", "export", "90211"),
     ("messages", "show", "--campaign", "90211", "--customer", "C-1"),
     ("doubts", "list"),
     ("doubts", "list", "--reports"),

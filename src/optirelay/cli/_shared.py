@@ -1,13 +1,17 @@
 """What every command shares: its settings, its context, its way to print and to fail."""
 
 import asyncio
+import io
 import json
+import os
 import re
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar
+from tempfile import mkstemp
+from typing import Annotated, Any, NoReturn, TextIO, TypeVar
 from zoneinfo import ZoneInfo
 
 import typer
@@ -16,6 +20,8 @@ from rich.table import Table
 
 from optirelay.engine import runtime
 from optirelay.engine.context import Context
+from optirelay.errors import NeedsOperator
+from optirelay.model import CampaignKind
 from optirelay.settings import Settings, find_settings, load
 
 T = TypeVar("T")
@@ -24,6 +30,7 @@ Config = Annotated[Path | None, typer.Option("--config", help="The settings file
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 Tenant = Annotated[str | None, typer.Option("--tenant", help="Only this tenant.", show_default=False)]
 Channel = Annotated[str | None, typer.Option("--channel", help="The campaign's channel.", show_default=False)]
+Kind = Annotated[CampaignKind | None, typer.Option("--kind", help="The campaign's kind.", show_default=False)]
 
 Campaign = Annotated[str, typer.Argument(help="Optimove's id of the campaign.")]
 
@@ -45,6 +52,49 @@ def run(settings: Settings, do: Callable[[Context], Awaitable[T]]) -> T:
 
     with runtime.database(settings) as conninfo:
         return asyncio.run(with_context(conninfo))
+
+
+def written_to(path: Path | None) -> AbstractContextManager[TextIO]:
+    """A file for text in UTF-8; without a path, standard output. Raises NeedsOperator."""
+    return _standard_output() if path is None else _whole_file(path)
+
+
+@contextmanager
+def _standard_output() -> Iterator[TextIO]:
+    """Exit 1, without a word, where nobody reads to the end."""
+    out = io.TextIOWrapper(sys.stdout.buffer, encoding="utf-8", newline="")
+    try:
+        yield out
+        out.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(FAILED) from None
+    finally:
+        out.detach()
+
+
+@contextmanager
+def _whole_file(path: Path) -> Iterator[TextIO]:
+    """There under its name once it is whole, for this account alone."""
+    if path.exists() and not path.is_file():
+        raise NeedsOperator(f"{path} is no file; name one that is, or is not there yet")
+    try:
+        descriptor, name = mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    unfinished = Path(name)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as out:
+            yield out
+        unfinished.replace(path)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _cannot_write(path: Path, error: OSError) -> NeedsOperator:
+    return NeedsOperator(f"cannot write {path}: {error.strerror or error}; name a file in a folder of yours")
 
 
 def say(text: str) -> None:

@@ -1,5 +1,6 @@
 """`optirelay campaigns`: who was handed over, what became of them, stop and go."""
 
+import csv
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -13,6 +14,7 @@ from optirelay.cli._shared import (
     Campaign,
     Channel,
     Config,
+    Kind,
     Tenant,
     cell,
     complain,
@@ -23,6 +25,7 @@ from optirelay.cli._shared import (
     run,
     say,
     settings_of,
+    written_to,
     zone_of,
 )
 from optirelay.engine import operate
@@ -113,6 +116,32 @@ def retry_refused(
     say(f"{again} messages go again.")
     if late:
         complain(f"{late} messages stay refused: they are older than expire_after")
+
+
+@app.command()
+def export(
+    ctx: typer.Context,
+    campaign: Campaign,
+    output: Annotated[Path | None, typer.Option("--output", help="Not to standard output.", show_default=False)] = None,
+    addresses: Annotated[bool, typer.Option("--addresses", help="In full, not masked.")] = False,
+    config: Config = None,
+    tenant: Tenant = None,
+    channel: Channel = None,
+    kind: Kind = None,
+) -> None:
+    """Every message of a campaign as CSV, one row each."""
+    settings = settings_of(ctx, config)
+    with written_to(output) as out:
+
+        async def write(c: Context) -> None:
+            shapes = await operate.campaigns(c, tenant=tenant, campaign_id=campaign, channel=channel)
+            shape = one_campaign([s for s in shapes if kind in (None, s["kind"])], campaign)
+            rows = csv.writer(out, lineterminator="\n")
+            rows.writerow(operate.EXPORT_COLUMNS)
+            async for row in operate.export(c, shape["tenant"], campaign, shape["channel"], addresses=addresses):
+                rows.writerow(row)
+
+        run(settings, write)
 
 
 def _decide(

@@ -5,7 +5,6 @@ import typer
 from optirelay.cli._shared import WRONG_USE, complain
 
 LATER = {
-    "campaigns": ("export",),
     "templates": ("diff", "sync", "preview"),
     "": ("contacts", "optins", "suppressions", "erase", "tokens", "users"),
 }

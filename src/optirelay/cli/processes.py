@@ -9,6 +9,7 @@ from optirelay import service
 from optirelay.cli._shared import FAILED, AsJson, Config, complain, say, settings_of
 
 WithParent = Annotated[bool, typer.Option("--with-parent", hidden=True)]
+ForServe = Annotated[bool, typer.Option("--for-serve", hidden=True)]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -26,8 +27,14 @@ def serve(ctx: typer.Context, config: Config = None, with_parent: WithParent = F
     service.serve(settings, with_parent=with_parent)
 
 
-def work(ctx: typer.Context, config: Config = None, with_parent: WithParent = False) -> None:
+def work(
+    ctx: typer.Context, config: Config = None, with_parent: WithParent = False, for_serve: ForServe = False
+) -> None:
     """One worker, until SIGTERM or Ctrl-C."""
+    if for_serve:
+        service.configure_logs()
+        service.work_for_serve()
+        return
     settings = settings_of(ctx, config)
     service.configure_logs()
     service.work(settings, with_parent=with_parent)

@@ -16,6 +16,7 @@ from optirelay.engine.context import Context
 from optirelay.engine.dispatch import Dispatch
 from optirelay.engine.jobs import JobRunner
 from optirelay.engine.journal import Journal
+from optirelay.engine.reload import read_anew, succeeded
 from optirelay.errors import NeedsOperator
 from optirelay.model import ChannelName, TenantId
 from optirelay.optimove import OptimoveClient
@@ -40,9 +41,13 @@ def database(settings: Settings) -> Iterator[str]:
 @asynccontextmanager
 async def open_store(settings: Settings, conninfo: str) -> AsyncIterator[Store]:
     """The store with every tenant and channel of the settings. Raises NeedsOperator."""
-    names = {TenantId(name): tuple(tenant.channels) for name, tenant in settings.tenants.items()}
-    async with Store.open(conninfo, names) as store:
+    async with Store.open(conninfo, names_in(settings)) as store:
         yield store
+
+
+def names_in(settings: Settings) -> dict[TenantId, tuple[str, ...]]:
+    """Every tenant and its channels."""
+    return {TenantId(name): tuple(tenant.channels) for name, tenant in settings.tenants.items()}
 
 
 @asynccontextmanager
@@ -96,12 +101,22 @@ def installed_providers() -> list[tuple[str, type[Channel]]]:
     return sorted((entry.name, entry.load()) for entry in entry_points(group="optirelay.channels"))
 
 
-async def work(settings: Settings, conninfo: str, stop: asyncio.Event) -> None:
+async def work(settings: Settings, conninfo: str, stop: asyncio.Event, *, reload: asyncio.Event | None = None) -> None:
     """One worker: jobs, notifications and due batches, until `stop`; what is in hand is finished or handed back.
 
     What a dead worker of this machine left is taken over at once. Raises StoreUnavailable where the jobs lost their
-    database: then all that is in hand is settled, too.
+    database: then all that is in hand is settled, too. Whenever `reload` is set the settings file is read anew; where
+    it can work, a new worker with it takes the place of this one.
     """
+    following: Settings | None = settings
+    while following is not None and not stop.is_set():
+        following = await _work_with(following, conninfo, stop, reload)
+
+
+async def _work_with(
+    settings: Settings, conninfo: str, stop: asyncio.Event, reload: asyncio.Event | None
+) -> Settings | None:
+    """One worker until `stop`, or until there are new settings: these."""
     folder = settings.service.data_dir / JOURNALS
     async with open_context(settings, conninfo) as ctx, AsyncExitStack() as stack:
         try:
@@ -110,13 +125,48 @@ async def work(settings: Settings, conninfo: str, stop: asyncio.Event) -> None:
             why = error.strerror or str(error)
             raise NeedsOperator(f"cannot keep a journal in {folder}: {why}; check [service] data_dir") from error
         jobs = JobRunner(conninfo, pipeline.JOBS, ctx, runs_as=journal.runs_jobs_as)
-        dispatching = asyncio.create_task(Dispatch(ctx, journal, folder, jobs).run(stop))
+        ending = asyncio.Event()
+        dispatching = asyncio.create_task(Dispatch(ctx, journal, folder, jobs).run(ending))
+        following = asyncio.create_task(_end_when_told(ctx, stop, reload, ending))
         try:
-            await jobs.run(ctx.worker, silence=settings.service.takeover_after, stop=stop)
+            await jobs.run(ctx.worker, silence=settings.service.takeover_after, stop=ending)
         except ConnectorException as error:
             raise StoreUnavailable(f"the database does not answer: {error}") from error
         finally:
-            stop.set()
+            ending.set()
             await dispatching
+            following.cancel()
             with suppress(StoreUnavailable):
                 await ctx.store.gone(ctx.worker)
+        return await following if following.done() else None
+
+
+async def _end_when_told(
+    ctx: Context, stop: asyncio.Event, reload: asyncio.Event | None, ending: asyncio.Event
+) -> Settings | None:
+    """Set `ending` once the worker is to stop, or there are new settings to work with: these."""
+    try:
+        if reload is None:
+            await stop.wait()
+            return None
+        await succeeded(ctx.store, ctx.settings.path)
+        while True:
+            await any_of(stop, reload)
+            if stop.is_set():
+                return None
+            reload.clear()
+            found = await read_anew(ctx.store, ctx.settings)
+            if found is not None:
+                return found
+    finally:
+        ending.set()
+
+
+async def any_of(*events: asyncio.Event) -> None:
+    """Until one of these is set."""
+    waiting = [asyncio.create_task(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in waiting:
+            task.cancel()

@@ -2,7 +2,7 @@
 
 from optirelay.settings._example import example
 from optirelay.settings._faults import BadSettings, Fault
-from optirelay.settings._read import find_settings, load, read
+from optirelay.settings._read import find_settings, load, load_again, read
 from optirelay.settings._shapes import (
     ChannelSettings,
     OptimoveSettings,
@@ -29,5 +29,6 @@ __all__ = [
     "example",
     "find_settings",
     "load",
+    "load_again",
     "read",
 ]

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 CONFIG_VARIABLE = "OPTIRELAY_CONFIG"
 DEFAULT_FILE = "optirelay.toml"
+ONLY_BY_RESTART = ("database", "data_dir", "listen")
+"""Of [service]: what a process holds on to from its start."""
 NO_FILE = ("there is no such file", "`optirelay init` writes one")
 HOW_TO_WRITE = {
     "api_url": 'Write api_url = "https://apiX.optimove.net", with the number that Optimove told you',
@@ -56,6 +58,19 @@ def load(path: Path) -> Settings:
         raise BadSettings([Fault(_name(path), *NO_FILE)]) from error
     except BadValue as error:
         raise BadSettings([Fault(_name(path), error.problem, error.mend)]) from error
+
+
+def load_again(running: Settings) -> Settings:
+    """The file of the settings in use, as it is now. BadSettings also where it changes what only a restart can."""
+    settings = load(running.path)
+    faults = [
+        Fault(f"service.{key}", "this cannot change while the service runs", "Restart, or write what it was before")
+        for key in ONLY_BY_RESTART
+        if getattr(settings.service, key) != getattr(running.service, key)
+    ]
+    if faults:
+        raise BadSettings(faults)
+    return settings
 
 
 def read(document: Mapping[str, Any], *, path: Path) -> Settings:

@@ -1,7 +1,7 @@
 """The statements in queries/*.sql by name, and the one way to run them."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -12,6 +12,7 @@ from psycopg.rows import class_row, scalar_row, tuple_row
 
 Row = TypeVar("Row")
 
+STREAMED = 2000
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 
 
@@ -41,6 +42,14 @@ class Statements:
         async with self.connection.cursor(row_factory=class_row(shape)) as cursor:
             await cursor.execute(statements(self.area)[name], {**self.fixed, **params})
             return await cursor.fetchall()
+
+    async def stream(self, shape: type[Row], name: str, /, **params: Any) -> AsyncIterator[Row]:
+        """Every row, STREAMED at a time, however many there are; inside a transaction."""
+        async with self.connection.cursor(name=name, row_factory=class_row(shape)) as cursor:
+            cursor.itersize = STREAMED
+            await cursor.execute(statements(self.area)[name], {**self.fixed, **params})
+            async for row in cursor:
+                yield row
 
     async def row(self, shape: type[Row], name: str, /, **params: Any) -> Row | None:
         """The first row, or None."""

@@ -22,6 +22,7 @@ from optirelay.store.batches import Batches
 from optirelay.store.campaigns import Campaigns
 from optirelay.store.channels import Channels
 from optirelay.store.looks import Looks
+from optirelay.store.measures import Measures
 from optirelay.store.pages import Pages
 from optirelay.store.problems import Problems
 from optirelay.store.reports import Reports
@@ -109,6 +110,7 @@ class TenantStore:
             await ledger.connection.execute("set transaction isolation level repeatable read, read only")
             # Right after a crash PostgreSQL knows nothing of its tables, and would join a million rows one by one.
             await ledger.connection.execute("set local enable_nestloop = off")
+            await ledger.connection.execute("set local cursor_tuple_fraction = 1")  # who streams reads to the end
             yield ledger
 
 
@@ -184,6 +186,10 @@ class Store:
         finally:
             await pool.close()
 
+    async def know(self, channels: Mapping[TenantId, Iterable[str]]) -> None:
+        """Make tenants and their channels known, beside those that are known already."""
+        self._numbers = {**self._numbers, **await _keep_names(self.pool, channels)}
+
     def tenant(self, tenant: TenantId) -> TenantStore:
         """One tenant's rows. KeyError where the settings do not have it."""
         return TenantStore(self.pool, tenant, self._numbers[tenant])
@@ -220,6 +226,11 @@ class Store:
         async with self._statements() as sql:
             await sql.do("gone_worker", id=worker)
 
+    async def started(self, host: str, pid: int, within: timedelta) -> bool:
+        """Whether this process is a worker that has reported for the first time within so long."""
+        async with self._statements() as sql:
+            return bool(await sql.value("started_worker", host=host, pid=pid, within=within))
+
     async def reporting_workers(self, silence: timedelta) -> int:
         """How many workers were seen lately."""
         async with self._statements() as sql:
@@ -235,6 +246,12 @@ class Store:
         """What the operator is to be told, oldest first."""
         async with self._statements() as sql:
             return await sql.rows(ProblemRow, "problems")
+
+    @asynccontextmanager
+    async def measures(self, tenants: Sequence[TenantId]) -> AsyncIterator[Measures]:
+        """What is measured of these tenants. StoreUnavailable where PostgreSQL does not answer."""
+        async with _connection(self.pool) as connection, connection.transaction():
+            yield Measures(connection, tenants)
 
     async def listen(self) -> AsyncIterator[str]:
         """NOTIFYs as they come: NOTIFICATION_CHANNEL or BATCH_CHANNEL. Ends with StoreUnavailable."""

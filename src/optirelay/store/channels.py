@@ -52,6 +52,6 @@ class Channels:
         wait = await self._sql.value("slots", channel=channel, count=count, interval=interval)
         return max(timedelta(0), timedelta(seconds=wait))
 
-    async def slot_wait(self, channel: ChannelName) -> timedelta:
-        """How long until the channel's next free slot."""
-        return timedelta(seconds=await self._sql.value("slot_wait", channel=channel) or 0)
+    async def slot_wait(self, channel: ChannelName, interval: timedelta) -> timedelta:
+        """How long until the channel's next free slot, `interval` behind the last that is reserved."""
+        return timedelta(seconds=await self._sql.value("slot_wait", channel=channel, interval=interval) or 0)

@@ -1,5 +1,6 @@
 """What listings show of one tenant's messages and doubts."""
 
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
@@ -8,6 +9,7 @@ from psycopg import AsyncConnection
 
 from optirelay.model import CampaignId, ChannelName, CustomerId, TemplateId
 from optirelay.store._sql import Statements
+from optirelay.store.campaigns import CampaignCounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,25 @@ class ReportDoubtRow:
     since: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class ExportRow:
+    """One message of a campaign, as it stands."""
+
+    planned_on: date
+    id: int
+    channel: ChannelName
+    campaign_id: CampaignId
+    customer_id: CustomerId
+    address: str | None = field(repr=False)
+    template_id: TemplateId | None
+    send_at: datetime | None
+    state: str
+    reason: str | None
+    at: datetime | None
+    provider_id: str | None
+    attempts: int
+
+
 class Looks:
     """One tenant's listings."""
 
@@ -86,3 +107,14 @@ class Looks:
     async def report_doubts(self) -> list[ReportDoubtRow]:
         """Every report call in doubt, oldest first."""
         return await self._sql.rows(ReportDoubtRow, "report_doubts")
+
+    def export(self, campaign: CampaignCounts) -> AsyncIterator[ExportRow]:
+        """Every message of a campaign, page by page; inside a snapshot, so that all are of one moment."""
+        return self._sql.stream(
+            ExportRow,
+            "export",
+            campaign=campaign.id,
+            planned_on=campaign.planned_on,
+            channel=campaign.channel,
+            campaign_id=campaign.campaign_id,
+        )

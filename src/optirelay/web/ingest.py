@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
-from datetime import timedelta
 from typing import Any
 
 import msgspec
 import structlog
+from prometheus_client import CONTENT_TYPE_LATEST
 
+from optirelay.engine.operate import WORKER_SILENCE, prometheus_text
 from optirelay.model import TenantId
 from optirelay.settings import Settings
 from optirelay.stages.notifications import MalformedNotification, read
@@ -18,18 +19,26 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 LARGEST_BODY = 1024 * 1024
-WORKER_SILENCE = timedelta(seconds=60)
+DATABASE_SECONDS = 5
 RETRY_AFTER = (b"retry-after", b"5")
 log = structlog.get_logger()
 
 
 class WebApp:
-    """POST /optimove/{tenant}/{listener_secret}, /healthz and /readyz, as an ASGI application without a framework."""
+    """POST /optimove/{tenant}/{listener_secret}, /healthz, /readyz and /metrics.
+
+    An ASGI application without a framework.
+    """
 
     def __init__(self, settings: Settings, store: Store) -> None:
         self._settings = settings
         self._store = store
         self._keeper = _Keeper(store)
+        self._measuring = asyncio.Lock()
+
+    def use(self, settings: Settings) -> None:
+        """From the next request on these are the settings; the store knows their tenants already."""
+        self._settings = settings
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. Any error is one of the promised answers; none is a 5xx but 503."""
@@ -47,6 +56,8 @@ class WebApp:
                 return _text(200, "ok") if scope["method"] in ("GET", "HEAD") else _NOT_ALLOWED_GET
             case ["", "readyz"]:
                 return await self._readiness() if scope["method"] in ("GET", "HEAD") else _NOT_ALLOWED_GET
+            case ["", "metrics"]:
+                return await self._metrics() if scope["method"] in ("GET", "HEAD") else _NOT_ALLOWED_GET
             case _:
                 return _text(404, "not found")
 
@@ -80,13 +91,23 @@ class WebApp:
     async def _readiness(self) -> "Answer":
         """Ready when the database answers and, where there are to be workers, one was seen lately."""
         try:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(DATABASE_SECONDS):
                 workers = await self._store.reporting_workers(WORKER_SILENCE)
         except (StoreUnavailable, TimeoutError) as error:
             return _readiness(503, f"the database does not answer: {error}")
         if self._settings.service.workers and not workers:
             return _readiness(503, "no worker has reported in the last minute")
         return _readiness(200, None)
+
+    async def _metrics(self) -> "Answer":
+        """Read from the database, one after the other: whoever asks often takes no connection from notifications."""
+        tenants = [TenantId(name) for name in self._settings.tenants]
+        try:
+            async with asyncio.timeout(DATABASE_SECONDS), self._measuring:
+                text = await prometheus_text(self._store, tenants)
+        except (StoreUnavailable, TimeoutError) as error:
+            return _text(503, f"the database does not answer: {error}")
+        return 200, [(b"content-type", CONTENT_TYPE_LATEST.encode())], text
 
 
 Answer = tuple[int, list[tuple[bytes, bytes]], bytes]

@@ -20,6 +20,7 @@ from optirelay.engine.operate.doing import (
     report_now,
     sync_listeners,
 )
+from optirelay.engine.operate.exporting import EXPORT_COLUMNS, export
 from optirelay.engine.operate.looking import (
     audit,
     campaigns,
@@ -33,8 +34,11 @@ from optirelay.engine.operate.looking import (
     templates,
     tenants_of,
 )
+from optirelay.engine.operate.measuring import WORKER_SILENCE, prometheus_text
 
 __all__ = [
+    "EXPORT_COLUMNS",
+    "WORKER_SILENCE",
     "BadTemplates",
     "Decision",
     "Pushed",
@@ -44,6 +48,7 @@ __all__ = [
     "cancel_campaign",
     "channels",
     "doubts",
+    "export",
     "listeners",
     "masked",
     "messages",
@@ -51,6 +56,7 @@ __all__ = [
     "pause_channel",
     "probe_online",
     "problems",
+    "prometheus_text",
     "push_templates",
     "report_doubts",
     "report_now",

@@ -17,6 +17,7 @@ from optirelay.stages.listeners import ListenerRow, without_secret
 from optirelay.store import Ledger, StoreUnavailable
 from optirelay.store.campaigns import CampaignCounts
 from optirelay.store.looks import AttemptRow, MessageRow
+from optirelay.store.measures import MeasuredCampaign
 from optirelay.store.sids import sid_of
 
 EVENTS = ("delivered", "opened", "clicked", "bounced", "complained", "unsubscribed")
@@ -76,8 +77,7 @@ async def _reported(ctx: Context, ledger: Ledger, campaign: int) -> Shape:
 
 def _campaign(tenant: TenantId, counts: CampaignCounts, reported: Shape) -> Shape:
     skipped, refused = _summed(counts.skipped), _summed(counts.refused)
-    planned = counts.total - counts.begun - sum(skipped.values())
-    sending = counts.begun - counts.accepted - counts.in_doubt - sum(refused.values())
+    planned, sending = planned_and_sending(counts, skipped, refused)
     state = _state(counts, planned, sending)
     ended = counts.accepted + sum(skipped.values()) + sum(refused.values()) + counts.in_doubt
     accepted_by_template: Counter[str] = Counter()
@@ -103,7 +103,20 @@ def _campaign(tenant: TenantId, counts: CampaignCounts, reported: Shape) -> Shap
     }
 
 
-def _state(counts: CampaignCounts, planned: int, sending: int) -> CampaignState:
+def planned_and_sending(
+    counts: CampaignCounts | MeasuredCampaign, skipped: Mapping[str, int], refused: Mapping[str, int]
+) -> tuple[int, int]:
+    """How many messages have not begun, and how many have and are not answered for."""
+    planned = counts.total - counts.begun - sum(skipped.values())
+    return planned, counts.begun - counts.accepted - counts.in_doubt - sum(refused.values())
+
+
+def state_of(campaign: MeasuredCampaign) -> CampaignState:
+    """Where a campaign stands."""
+    return _state(campaign, *planned_and_sending(campaign, campaign.skipped, campaign.refused))
+
+
+def _state(counts: CampaignCounts | MeasuredCampaign, planned: int, sending: int) -> CampaignState:
     if counts.state in (*OVER, CampaignState.PAUSED):
         return CampaignState(counts.state)
     if counts.fetching:

@@ -18,11 +18,12 @@ update channel set paused_at = clock_timestamp() where tenant = %(tenant)s and n
 update channel set paused_at = null where tenant = %(tenant)s and name = %(channel)s and paused_at is not null;
 
 -- name: slots
--- The channel's next free slot; the caller's messages get it and those behind it, `interval` apart.
-update channel set next_slot_at = greatest(next_slot_at, clock_timestamp()) + %(count)s * %(interval)s::interval
+-- The channel's next free slot; the caller's messages get it and those behind it. Each lies `interval` behind the one before it,
+-- whatever rate that one was reserved for: a rate that grew is followed at once.
+update channel set last_slot_at = greatest(last_slot_at + %(interval)s::interval, clock_timestamp()) + (%(count)s - 1) * %(interval)s::interval
 where tenant = %(tenant)s and name = %(channel)s
-returning extract(epoch from next_slot_at - %(count)s * %(interval)s::interval - clock_timestamp())::float8 as wait;
+returning extract(epoch from last_slot_at - (%(count)s - 1) * %(interval)s::interval - clock_timestamp())::float8 as wait;
 
 -- name: slot_wait
-select extract(epoch from next_slot_at - clock_timestamp())::float8 as wait from channel
-where tenant = %(tenant)s and name = %(channel)s and next_slot_at > clock_timestamp();
+select extract(epoch from last_slot_at + %(interval)s::interval - clock_timestamp())::float8 as wait from channel
+where tenant = %(tenant)s and name = %(channel)s and last_slot_at + %(interval)s::interval > clock_timestamp();

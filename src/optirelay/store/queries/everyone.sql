@@ -47,6 +47,11 @@ delete from problem p using gone where p.kind = 'clock_off' and p.tenant is null
 -- name: reporting_workers
 select count(*) as workers from worker where seen_at > clock_timestamp() - %(silence)s::interval;
 
+-- name: started_worker
+select exists (
+  select from worker where host = %(host)s and pid = %(pid)s and started_at > clock_timestamp() - %(within)s::interval
+) as started;
+
 -- name: renew_leases
 update batch b set lease_until = clock_timestamp() + %(lease)s::interval
 from unnest(%(tenants)s::int[], %(batches)s::bigint[]) as h (tenant, id)
@@ -55,3 +60,56 @@ where b.tenant = h.tenant and b.id = h.id and b.owner = %(owner)s and b.done_at 
 -- name: problems
 select p.kind, t.name as tenant, nullif(p.channel, '') as channel, nullif(p.campaign_id, '') as campaign_id, p.since, p.problem, p.mend
 from problem p left join tenant t on t.id = p.tenant order by p.since, p.id;
+
+-- name: measured_campaigns
+-- Campaigns that are not over, or ended lately, from batch counters alone.
+select t.name as tenant, c.channel, c.state, coalesce(h.paused_at is not null, false) as channel_paused,
+       exists (select from pass where tenant = c.tenant and campaign = c.id and state <> 'done') as fetching,
+       b.total, b.begun, b.accepted, b.in_doubt, b.open, b.held, b.next_due_at,
+       coalesce(s.reasons, '{}') as skipped, coalesce(r.reasons, '{}') as refused
+from tenant t join campaign c on c.tenant = t.id left join channel h on h.tenant = c.tenant and h.name = c.channel
+cross join lateral (
+  select coalesce(sum(total), 0)::int as total, coalesce(sum(begun), 0)::int as begun, coalesce(sum(accepted), 0)::int as accepted,
+         coalesce(sum(in_doubt), 0)::int as in_doubt, count(*) filter (where done_at is null) as open,
+         count(*) filter (where done_at is null and template_version is null) as held, min(due_at) filter (where done_at is null) as next_due_at
+  from batch where tenant = c.tenant and campaign = c.id
+) b
+cross join lateral (
+  select jsonb_object_agg(k.key, k.n) as reasons from (
+    select j.key, sum(j.value::int) as n from batch b, jsonb_each_text(b.skipped) j
+    where b.tenant = c.tenant and b.campaign = c.id and b.skipped <> '{}' group by j.key
+  ) k
+) s
+cross join lateral (
+  select jsonb_object_agg(k.key, k.n) as reasons from (
+    select j.key, sum(j.value::int) as n from batch b, jsonb_each_text(b.refused) j
+    where b.tenant = c.tenant and b.campaign = c.id and b.refused <> '{}' group by j.key
+  ) k
+) r
+where t.name = any(%(tenants)s) and c.announced and (c.state in ('open', 'paused') or c.closed_at > clock_timestamp() - %(lately)s::interval);
+
+-- name: measured_lateness
+-- How late the oldest batch is that could go; of each channel.
+select t.name as tenant, h.name as channel, coalesce(max(extract(epoch from %(now)s - b.due_at)), 0)::float8 as seconds
+from tenant t join channel h on h.tenant = t.id
+left join (batch b join campaign c on c.tenant = b.tenant and c.id = b.campaign and c.state = 'open')
+  on b.tenant = h.tenant and b.channel = h.name and b.done_at is null and b.template_version is not null and b.due_at <= %(now)s and h.paused_at is null
+where t.name = any(%(tenants)s) group by 1, 2;
+
+-- name: measured_notifications
+select t.name as tenant, count(n.id) as waiting from tenant t left join notification n on n.tenant = t.id and n.state = 'new'
+where t.name = any(%(tenants)s) group by 1;
+
+-- name: measured_jobs
+select args->>'tenant' as tenant, task_name as job, count(*) as waiting from procrastinate_jobs
+where status = 'todo' and args->>'tenant' = any(%(tenants)s) group by 1, 2;
+
+-- name: measured_problems
+select coalesce(t.name, '') as tenant, p.kind, count(*) as problems from problem p left join tenant t on t.id = p.tenant
+where t.name is null or t.name = any(%(tenants)s) group by 1, 2;
+
+-- name: measured_reports
+-- Calls of reports by their state; of campaigns that are not over, or ended lately.
+select t.name as tenant, r.state, count(*) as batches
+from tenant t join campaign c on c.tenant = t.id join report_batch r on r.tenant = c.tenant and r.campaign = c.id
+where t.name = any(%(tenants)s) and (c.state in ('open', 'paused') or c.closed_at > clock_timestamp() - %(lately)s::interval) group by 1, 2;

@@ -24,3 +24,13 @@ where o.tenant = %(tenant)s and o.state = 'in_doubt' order by o.at, o.message;
 select r.id, c.campaign_id, r.call, r.customers, r.sent_at as since from report_batch r
 join campaign c on c.tenant = r.tenant and c.id = r.campaign
 where r.tenant = %(tenant)s and r.state = 'in_doubt' order by r.id;
+
+-- name: export
+-- Every message of a campaign, as it was handed over; by the order of their batches.
+select v.planned_on, v.id, %(channel)s::text as channel, %(campaign_id)s::text as campaign_id, v.customer_id, v.address, v.template_id, v.send_at,
+       v.state, v.reason, v.at, v.provider_id, (coalesce(a.tries, 0) + case v.state when 'accepted' then 1 else 0 end)::int as attempts
+from message_state v
+left join (
+  select message, count(*) as tries from attempt where tenant = %(tenant)s and planned_on = %(planned_on)s group by message
+) a on a.message = v.id
+where v.tenant = %(tenant)s and v.planned_on = %(planned_on)s and v.campaign = %(campaign)s order by v.id;

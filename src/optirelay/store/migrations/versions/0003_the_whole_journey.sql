@@ -35,3 +35,6 @@ create table told_metric (
   told int not null,
   primary key (tenant, campaign, template_id, event)
 );
+
+-- The last slot that is reserved, no longer the one behind it: how far that lies off depends on the rate, which a reload changes.
+alter table channel rename column next_slot_at to last_slot_at;

@@ -1,0 +1,113 @@
+"""What /metrics tells, over all tenants: a few small statements, none of which reads the rows of messages."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from psycopg import AsyncConnection
+
+from optirelay.model import ChannelName, TenantId
+from optirelay.store._sql import Statements
+
+LATELY = timedelta(days=8)
+"""Campaigns that ended longer ago are not measured: the seven days of their reports are over."""
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredCampaign:
+    """One campaign that is not over, or ended lately."""
+
+    tenant: TenantId
+    channel: ChannelName
+    state: str
+    channel_paused: bool
+    fetching: bool
+    total: int
+    begun: int
+    accepted: int
+    in_doubt: int
+    open: int
+    held: int
+    next_due_at: datetime | None
+    skipped: dict[str, int]
+    refused: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Lateness:
+    """How late a channel is with what could go; 0 where nothing waits."""
+
+    tenant: TenantId
+    channel: ChannelName
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingNotifications:
+    """A tenant's notifications that nobody has read."""
+
+    tenant: TenantId
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingJobs:
+    """Jobs of one kind that are to be done, now or later."""
+
+    tenant: TenantId
+    job: str
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True)
+class CountedProblems:
+    """Problems of one kind; of the service itself where the tenant is empty."""
+
+    tenant: str
+    kind: str
+    problems: int
+
+
+@dataclass(frozen=True, slots=True)
+class CountedReports:
+    """Calls of reports in one state."""
+
+    tenant: TenantId
+    state: str
+    batches: int
+
+
+class Measures:
+    """Reads what is measured of some tenants."""
+
+    def __init__(self, connection: AsyncConnection[Any], tenants: Sequence[TenantId]) -> None:
+        self._sql = Statements(connection, "everyone", {"tenants": list(tenants)})
+
+    async def campaigns(self) -> list[MeasuredCampaign]:
+        """Campaigns that are not over or ended lately."""
+        return await self._sql.rows(MeasuredCampaign, "measured_campaigns", lately=LATELY)
+
+    async def lateness(self, now: datetime) -> list[Lateness]:
+        """How late each channel is."""
+        return await self._sql.rows(Lateness, "measured_lateness", now=now)
+
+    async def notifications(self) -> list[WaitingNotifications]:
+        """Notifications that nobody has read."""
+        return await self._sql.rows(WaitingNotifications, "measured_notifications")
+
+    async def jobs(self) -> list[WaitingJobs]:
+        """Jobs that are to be done."""
+        return await self._sql.rows(WaitingJobs, "measured_jobs")
+
+    async def problems(self) -> list[CountedProblems]:
+        """Problems that the operator is told."""
+        return await self._sql.rows(CountedProblems, "measured_problems")
+
+    async def reports(self) -> list[CountedReports]:
+        """Calls of reports of campaigns that are not over or ended lately."""
+        return await self._sql.rows(CountedReports, "measured_reports", lately=LATELY)
+
+    async def workers(self, silence: timedelta) -> int:
+        """Workers that were seen lately."""
+        return int(await self._sql.value("reporting_workers", silence=silence))
