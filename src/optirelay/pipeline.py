@@ -24,6 +24,7 @@ from optirelay.engine.journal import DeadJournal
 from optirelay.engine.rendering import required_tags
 from optirelay.engine.reporting import begin_window, due_now, settle_lost_of, tell
 from optirelay.engine.settle import Known, seen_of, settle_late, skip, take_over, write_known
+from optirelay.engine.slices import in_slices
 from optirelay.engine.syncing import behind, sync_listeners, sync_templates, tell_behind
 from optirelay.engine.troubles import tell_of_end, tell_unknown_template
 from optirelay.errors import TryLater
@@ -176,7 +177,7 @@ async def gather(ctx: Context, tenant: TenantId, *, pass_: int, skip: int) -> No
         top=ctx.settings.tenants[tenant].page_size,
     )
     page = await ask(ctx, tenant, call)
-    batches = messages.batches(recipients.read_page(page, tags))
+    batches = messages.batches(await in_slices(page.rows, lambda rows: recipients.read_rows(rows, tags), size=200))
     async with store.transaction() as ledger:
         now = await ledger.campaigns.lock_reading(pass_)
         if now is None or not now.open or now.reading != reading.reading or await ledger.pages.known(now, skip):

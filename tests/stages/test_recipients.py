@@ -8,7 +8,7 @@ import pytest
 
 from optirelay.model import Recipient, Skip
 from optirelay.optimove import get_customer_send_details_by_channel
-from optirelay.stages.recipients import Tags, read_page
+from optirelay.stages.recipients import Tags, read_rows
 
 TAGS = Tags("EMAIL", ("FIRST_NAME", "CITY"))
 TEN = datetime(2031, 4, 2, 10, tzinfo=UTC)
@@ -16,7 +16,7 @@ TEN = datetime(2031, 4, 2, 10, tzinfo=UTC)
 
 def read(*rows: Any) -> list[Recipient]:
     call = get_customer_send_details_by_channel(campaign_id=1, channel_id=2, attributes=TAGS.asked, skip=0, top=10)
-    return read_page(call.read(json.dumps(rows).encode()), TAGS)
+    return read_rows(call.read(json.dumps(rows).encode()).rows, TAGS)
 
 
 def row(**changed: Any) -> dict[str, Any]:

@@ -1,13 +1,16 @@
 """A started group becomes what a channel sends: each message by its template, in the version it was planned with."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from optirelay.clock import utc_now
 from optirelay.engine.context import Context
+from optirelay.engine.slices import in_slices
 from optirelay.model import ChannelName, Message, Outgoing, Refusal, Refused, TenantId
 from optirelay.stages.content import BadTemplate, CannotRender, MailTemplate, prepare
 from optirelay.store import Ledger
 from optirelay.store.batches import LockedBatch, TakenBatch
+
+MAILS_IN_A_SLICE = 32
 
 
 async def required_tags(ledger: Ledger, batch: LockedBatch) -> Sequence[str] | None:
@@ -21,21 +24,21 @@ async def render(
     ctx: Context, tenant: TenantId, channel: ChannelName, taken: TakenBatch, group: Sequence[Message]
 ) -> tuple[list[Outgoing], dict[int, Refused]]:
     """What is sent to each of a group, and those for whom it could not be made."""
-    outgoing: list[Outgoing] = []
-    refused: dict[int, Refused] = {}
     try:
         template = await _prepared(ctx, tenant, channel, taken)
     except BadTemplate as error:
-        return outgoing, {message.number: Refused(Refusal.RENDER_FAILED, str(error)) for message in group}
+        return [], {message.number: Refused(Refusal.RENDER_FAILED, str(error)) for message in group}
+    refused: dict[int, Refused] = {}
     at = utc_now()
-    for message in group:
-        try:
-            mail = template.render(message, campaign_id=taken.campaign_id, template_id=taken.template_id, at=at)
-        except CannotRender as error:
-            refused[message.number] = Refused(Refusal.RENDER_FAILED, str(error))
-        else:
-            outgoing.append(mail)
-    return outgoing, refused
+
+    def mails(messages: Sequence[Message]) -> Iterator[Outgoing]:
+        for message in messages:
+            try:
+                yield template.render(message, campaign_id=taken.campaign_id, template_id=taken.template_id, at=at)
+            except CannotRender as error:
+                refused[message.number] = Refused(Refusal.RENDER_FAILED, str(error))
+
+    return await in_slices(group, mails, size=MAILS_IN_A_SLICE), refused
 
 
 async def _prepared(ctx: Context, tenant: TenantId, channel: ChannelName, taken: TakenBatch) -> MailTemplate:

@@ -6,7 +6,7 @@ from hashlib import sha256
 
 from optirelay.addresses import read_email
 from optirelay.model import CustomerId, Recipient, Skip, TemplateId
-from optirelay.optimove import SendDetail, SendDetailsPage, UnreadableRow
+from optirelay.optimove import SendDetail, UnreadableRow
 
 CONTROL_GROUP = 1
 """The ActionID of customers who were chosen to be left alone.
@@ -32,15 +32,15 @@ class Tags:
         return tuple(dict.fromkeys((self.address, *self.personalization)))
 
 
-def read_page(page: SendDetailsPage, tags: Tags) -> list[Recipient]:
-    """A recipient for each row, in the page's order; what is wrong with one is its `skip`."""
+def read_rows(rows: Sequence[SendDetail | UnreadableRow], tags: Tags) -> list[Recipient]:
+    """A recipient for each row, in their order; what is wrong with one is its `skip`."""
     names = tags.asked
     wanted = frozenset(tags.personalization)
     return [
         _nobody(row.raw, Skip.NO_CUSTOMER if row.lacks_customer else Skip.UNREADABLE)
         if isinstance(row, UnreadableRow)
         else _read_row(row, names, wanted)
-        for row in page.rows
+        for row in rows
     ]
 
 
@@ -56,14 +56,20 @@ def _read_row(row: SendDetail, names: Sequence[str], wanted: frozenset[str]) -> 
     group = _read_group(row.recipient_group_id)
     if row.action_id == CONTROL_GROUP:
         return Recipient(customer_id, template_id, row.scheduled_time, skip=Skip.CONTROL_GROUP, group=group)
-    values = {name: value for name, value in zip(names, row.attributes, strict=True) if not _missing(value)}
+    values = {
+        name: value
+        for name, value in zip(names, row.attributes, strict=True)
+        if value is not None and not _missing(value)
+    }
     address, skip = _read_address(values.get(names[0]))
+    if names[0] not in wanted:
+        values.pop(names[0], None)
     return Recipient(
         customer_id,
         template_id,
         row.scheduled_time,
         address,
-        {name: value for name, value in values.items() if value is not None and name in wanted},
+        values,
         skip,
         group,
     )
@@ -77,9 +83,11 @@ def _unusable(row: SendDetail) -> Skip | None:
         len(row.customer_id) > LONGEST_CUSTOMER_ID
         or row.template_id > LARGEST_NUMBER
         or not FIRST_YEAR <= row.scheduled_time.year <= LAST_YEAR
-        or any(value is not None and len(value) > LONGEST_VALUE for value in row.attributes)
     ):
         return Skip.UNREADABLE
+    for value in row.attributes:
+        if value is not None and len(value) > LONGEST_VALUE:
+            return Skip.UNREADABLE
     return None
 
 
@@ -88,9 +96,10 @@ def _read_group(group: int | None) -> int | None:
     return None if group is None or group == 1 or group > LARGEST_NUMBER else group
 
 
-def _missing(value: str | None) -> bool:
-    """Null, empty, blank, or the text NULL."""
-    return value is None or not value.strip() or value.strip() == "NULL"
+def _missing(value: str) -> bool:
+    """Empty, blank, or the text NULL."""
+    text = value.strip()
+    return not text or text == "NULL"
 
 
 def _read_address(value: str | None) -> tuple[str | None, Skip | None]:

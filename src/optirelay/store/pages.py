@@ -1,5 +1,6 @@
 """One page of one tenant's recipients into the ledger, all of it or nothing, however often it is told."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -135,6 +136,7 @@ class Pages:
                 held.add(batch.template_id)
                 waits += expire_after
             rows.add(self._tenant, reading, number, batch, version, waits)
+            await asyncio.sleep(0)  # a page has thousands of rows: whoever else is at work here gets a turn
         await self._sql.copy("copy_batches", rows.batches)
         await self._sql.copy("copy_messages", rows.messages, _MESSAGE_TYPES)
         await self._sql.copy("copy_personalization", rows.personalization, _PERSONALIZATION_TYPES)
