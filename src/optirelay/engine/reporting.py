@@ -109,7 +109,7 @@ async def send_report(ctx: Context, tenant: TenantId, claimed: ClaimedReport) ->
     """Make one frozen call. Raises where it was not made and has to go again."""
     store = ctx.store.tenant(tenant)
     try:
-        await ask(ctx, tenant, metrics.thaw(claimed.call, claimed.body))
+        await ask(ctx, tenant, metrics.thaw(claimed.call, claimed.body), tells_refusal=False)
     except InDoubt as error:
         async with store.transaction() as ledger:
             await _doubt(ledger, claimed.id, claimed.call, str(error))

@@ -25,3 +25,17 @@ create table told_metric (
   told int not null,
   primary key (tenant, campaign, template_id, event)
 );
+
+-- A call with the tenant's key: it waits for its turn, is made, is answered, and counts for a window after that.
+create table key_call (
+  tenant int not null,
+  id bigint generated always as identity,
+  share text not null,
+  seen_at timestamptz not null default clock_timestamp(), -- while it waits: when its process last looked
+  made_at timestamptz,
+  answered_at timestamptz,
+  primary key (tenant, id)
+);
+alter table budget drop column calls;
+-- Optimove refused calls all the same (429): how many in a row, since when, and until when nobody calls.
+alter table budget add column refusals int not null default 0, add column refused_since timestamptz, add column waits_until timestamptz;
