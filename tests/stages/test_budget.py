@@ -1,4 +1,4 @@
-"""Turns at a key's budget: never more than Optimove allows, in fair parts, the whole of it where nobody else wants any."""
+"""Turns at a key's budget: never more than Optimove allows, in fair parts, and all of it for who is alone."""
 
 from collections import Counter
 from dataclasses import replace
