@@ -55,6 +55,21 @@ async def test_two_processes_with_one_key_get_no_call_refused(make_settings: Mak
         assert await statuses(house) == [200] * 40
 
 
+async def test_two_workers_read_and_report_several_campaigns_within_the_budget(make_settings: MakeSettings) -> None:
+    tenant = {"rate_limit": "20/1s", "page_size": 1}
+    async with open_house(make_settings, workers=2, tenant=tenant) as house:
+        await house.optimove.post("/_sim/quirks", json={"calls": "20/1s"})
+        await house.push(17)
+        campaigns = [await house.plan(customers=15) for _ in range(3)]
+        for campaign_id in campaigns:
+            await house.fire(campaign_id)
+        for campaign_id in campaigns:
+            assert (await house.until_state(campaign_id, "complete")).handed_over == 15
+            await house.until_reported(campaign_id)
+        assert set(await statuses(house)) == {200}
+        assert await house.problems() == set()
+
+
 async def test_a_report_is_next_however_many_want_pages(make_settings: MakeSettings) -> None:
     async with house_with(make_settings, "10/1s") as house:
         places = count()

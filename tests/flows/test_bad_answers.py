@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 from tests.by_hand import announced, gather_all, sent
@@ -13,7 +14,7 @@ from optirelay import pipeline
 from optirelay.engine.settle import Known
 from optirelay.errors import GiveUp, NeedsOperator, OptirelayError, TryLater
 from optirelay.model import Accepted
-from optirelay.optimove import get_channel_templates, register_event_listener
+from optirelay.optimove import OptimoveClient, get_channel_templates, register_event_listener
 
 Outcome = type[OptirelayError] | None  # what a step ends with; None: it goes on
 
@@ -127,6 +128,12 @@ async def test_interactions_that_may_have_arrived_are_in_doubt_and_all_others_ar
             assert (await house.problems()) == ({"report_in_doubt"} if doubts else set()) | (
                 {"batch_set_aside"} if expected is GiveUp else set()
             ), fault
+        campaign = await house.campaign(await sent(house, customers=3))
+        async with OptimoveClient("http://127.0.0.1:1", "demo-key") as nowhere:
+            away = replace(house.ctx, optimove={ACME: nowhere})
+            await ends(pipeline.report.run(away, ACME, campaign=campaign.id), TryLater, "no connection")
+        await pipeline.report.run(house.ctx, ACME, campaign=campaign.id)
+        assert (await house.reported(campaign.campaign_id)).accepted == campaign.accepted
         arrived = [call["body"]["CampaignID"] for call in await house.sim("interactions")]
         assert len(arrived) == len(set(arrived))
 

@@ -79,15 +79,22 @@ class _Seats:
         self._of: defaultdict[TenantId, asyncio.Semaphore] = defaultdict(
             lambda: asyncio.Semaphore(_AT_ONCE_OF_A_TENANT)
         )
-        self.closed = False
+        self._closed = False
 
     @asynccontextmanager
     async def taken(self, tenant: TenantId) -> AsyncIterator[None]:
         """One seat. TryLater where the process ends."""
         async with self._of[tenant], self._all:
-            if self.closed:
+            if self._closed:
                 raise TryLater("this worker ends", after=timedelta(0))
             yield
+
+    def close(self) -> None:
+        """Whoever waits for a seat leaves, and nobody gets one any more."""
+        self._closed = True
+        for seats in (*self._of.values(), self._all):
+            for _ in range(_FETCHED):
+                seats.release()
 
 
 class JobRunner:
@@ -124,7 +131,7 @@ class JobRunner:
             recovering = asyncio.create_task(self._recover(silence))
             stopping = asyncio.create_task(stop.wait())
             await asyncio.wait({running, recovering, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            self._seats.closed = True
+            self._seats.close()
             for task in (running, recovering, stopping):
                 task.cancel()
             results = await asyncio.gather(running, recovering, stopping, return_exceptions=True)

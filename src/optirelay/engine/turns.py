@@ -11,7 +11,7 @@ from optirelay.settings import Rate
 from optirelay.stages import budget
 from optirelay.store import TenantStore
 
-MOST_WAITING = timedelta(seconds=30)  # of one call, for all its turns; whoever claimed a report has little more
+MOST_WAITING = timedelta(seconds=15)  # of one call, for all its turns; a worker that ends waits 20 s for its jobs
 _LASTS = timedelta(minutes=1)  # refusals for so long are told
 _SHARES = {
     "GetCustomerSendDetailsByChannel": Share.PAGES,
