@@ -112,6 +112,24 @@ class ProblemKind(StrEnum):
     CLOCK_OFF = "clock_off"
 
 
+class Share(StrEnum):
+    """Who calls Optimove with a key: where its budget is short, each has a fair part of it."""
+
+    PAGES = "pages"  # of recipients
+    REPORTS = "reports"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyCall:
+    """A call with a tenant's key that waits for its turn, or was made and still counts."""
+
+    id: int
+    share: str
+    made_at: datetime | None
+    answered_at: datetime | None
+
+
 @dataclass(frozen=True, slots=True)
 class Notification:
     """What Optimove told us: an event, mostly of one campaign, at times of one channel."""

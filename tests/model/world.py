@@ -40,7 +40,7 @@ FIRST_CHANNEL_ID = 500
 TEMPLATES = (17, 18)
 _EMPTY = (
     "truncate campaign, pass, page, batch, message, personalization, outcome, attempt, event, report_batch, audit, "
-    "told_metric, problem, notification, worker, budget, procrastinate_jobs, procrastinate_events "
+    "told_metric, problem, notification, worker, budget, key_call, procrastinate_jobs, procrastinate_events "
     "restart identity cascade"
 )
 _BEGINNING = datetime(2031, 4, 2, 7, tzinfo=UTC)

@@ -20,11 +20,13 @@ from optirelay.optimove import (
     CannotConnect,
     ChannelTemplate,
     CustomerEvent,
+    Moved,
     NoAnswer,
     OptimoveClient,
     OptimoveError,
     RateLimited,
     Refused,
+    TooLong,
     Unauthorized,
     add_channel_templates,
     get_channel_templates,
@@ -249,7 +251,17 @@ async def test_too_many_calls_say_how_long_to_wait(
     assert "API group" in str(error)
 
 
-@pytest.mark.parametrize("status", ["302 Found", "400 Bad Request", "404 Not Found", "405 Method Not Allowed"])
+@pytest.mark.parametrize(
+    ("status", "kind"), [("302 Found", Moved), ("308 Permanent Redirect", Moved), ("303 See", Broken)]
+)
+async def test_a_redirect_is_not_followed(server: Server, status: str, kind: type[OptimoveError]) -> None:
+    server.say(answer(status, "", f"Location: {server.url}/elsewhere"))
+    error = await error_of(server, INTERACTIONS)
+    assert type(error) is kind
+    assert len(server.heard) == 1
+
+
+@pytest.mark.parametrize("status", ["400 Bad Request", "404 Not Found", "405 Method Not Allowed"])
 async def test_what_optimove_does_not_take_is_refused(server: Server, status: str) -> None:
     server.say(answer(status, (SAMPLES / "error_text.json").read_bytes(), f"Location: {server.url}/elsewhere"))
     error = await error_of(server, INTERACTIONS)
@@ -315,7 +327,7 @@ async def test_an_answer_that_is_too_big_unpacked_is_broken(server: Server) -> N
     assert len(bomb) < 20_000
     server.say(answer("200 OK", bomb, "Content-Encoding: gzip"))
     error = await error_of(server, max_answer_bytes=1_000_000)
-    assert isinstance(error, Broken)
+    assert isinstance(error, TooLong)
     assert "more than 1000000 bytes" in str(error)
 
 

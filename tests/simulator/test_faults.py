@@ -27,13 +27,20 @@ async def applied(optimove: httpx2.AsyncClient) -> int:
 
 @pytest.mark.parametrize(
     ("fault", "status", "times_applied"),
-    [("rate_limited", 429, 0), ("error_before", 500, 0), ("error_after", 500, 1), ("string_error", 200, 0)],
+    [
+        *(("rate_limited", 429, 0), ("error_before", 500, 0), ("error_after", 500, 1), ("string_error", 200, 0)),
+        *(("unauthorized", 401, 0), ("forbidden", 403, 0), ("refused", 400, 0), ("moved", 302, 0)),
+        *(("wrong_shape", 200, 0), ("accepted", 202, 1), ("response_code", 200, 1)),
+    ],
 )
 async def test_an_answer_is_replaced(optimove: httpx2.AsyncClient, fault: str, status: int, times_applied: int) -> None:
     await let_fail(optimove, fault)
     answer = await optimove.post(INTERACTIONS, json=BODY)
     assert answer.status_code == status
-    assert isinstance(answer.json(), dict if fault == "rate_limited" else str)
+    if fault in ("moved", "accepted"):
+        assert answer.content == b""
+    else:
+        assert isinstance(answer.json(), dict if fault in ("rate_limited", "wrong_shape", "response_code") else str)
     assert await applied(optimove) == times_applied
     assert (await optimove.post(INTERACTIONS, json=BODY)).content == b""
     assert (await optimove.get("/_sim/calls")).json()[0]["fault"] == fault
@@ -59,6 +66,13 @@ async def test_a_connection_is_cut_without_an_answer(
     (call,) = (await optimove.get("/_sim/calls")).json()
     assert (call["status"], call["fault"], call["body"]) == (None, fault, BODY)
     assert (await optimove.post(INTERACTIONS, json=BODY)).status_code == 200
+
+
+async def test_an_answer_is_cut_within(optimove: httpx2.AsyncClient) -> None:
+    await let_fail(optimove, "cut_within")
+    with pytest.raises(httpx2.RemoteProtocolError, match="body"):
+        await optimove.post(INTERACTIONS, json=BODY)
+    assert await applied(optimove) == 1
 
 
 async def test_a_slow_call_is_answered_late(optimove: httpx2.AsyncClient) -> None:

@@ -1,28 +1,30 @@
 """What a step of the journey works with, and the one way to ask something of Optimove."""
 
-import asyncio
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from optirelay.channels import Channel
+from optirelay.engine.turns import TooManyCalls, Turns
 from optirelay.errors import GiveUp, InDoubt, NeedsOperator, OptirelayError, TryLater
 from optirelay.model import ChannelName, ProblemKind, TenantId
 from optirelay.optimove import (
     Broken,
     Call,
     CannotConnect,
+    Moved,
     NoAnswer,
     OptimoveClient,
     OptimoveError,
     RateLimited,
+    TooLong,
     Unauthorized,
 )
 from optirelay.settings import ChannelSettings, Settings
 from optirelay.stages.content import MailTemplate
 from optirelay.stages.sending import Quiet
-from optirelay.store import Store, StoreUnavailable
+from optirelay.store import Store, StoreUnavailable, TenantStore
 
 T = TypeVar("T")
 
@@ -51,41 +53,51 @@ class Context:
         return None if hours is None else Quiet(hours, self.settings.tenants[tenant].timezone)
 
 
-async def ask(ctx: Context, tenant: TenantId, call: Call[T]) -> T:
-    """Send one call to a tenant's Optimove, within its budget. Errors are ours; one that lasts is a problem."""
-    await _spend(ctx, tenant)
+async def ask(ctx: Context, tenant: TenantId, call: Call[T], *, tells_refusal: bool = True) -> T:
+    """Send one call to a tenant's Optimove, when its turn comes. Errors are ours; what lasts is a problem.
+
+    Too many calls (429) are no error: it is sent again in its next turn, or TryLater says when. Without
+    `tells_refusal` the caller knows what a GiveUp means; a doubt is always the caller's to tell.
+    """
     store = ctx.store.tenant(tenant)
-    try:
-        with in_our_words():
-            answer = await ctx.optimove[tenant].send(call)
-    except OptirelayError as error:
-        kind = ProblemKind.KEY_REFUSED if isinstance(error, NeedsOperator) else ProblemKind.OPTIMOVE_SILENT
-        with suppress(StoreUnavailable):
-            async with store.transaction() as ledger:
-                await ledger.problems.tell(kind, str(error), _MENDS[kind], subject=call.name)
-        raise
-    # The call was made: whatever the store says now must not make anybody repeat it.
+    turns = Turns(store, ctx.settings.tenants[tenant].rate_limit, call.name)
+    while True:
+        number = await turns.next()
+        try:
+            with in_our_words():
+                answer = await ctx.optimove[tenant].send(call)
+        except TooManyCalls as error:
+            await turns.refused(number, error)
+        except OptirelayError as error:
+            answered = isinstance(error, GiveUp) and not tells_refusal
+            told = not answered and not isinstance(error, InDoubt)
+            await _answered(store, call.name, number, error if told else None, works=answered)
+            raise
+        else:
+            await _answered(store, call.name, number, None, works=True)
+            return answer
+
+
+async def _answered(
+    store: TenantStore, call: str, number: int, error: OptirelayError | None, *, works: bool = False
+) -> None:
+    """What came of a call. It was made: whatever the store says now must not make anybody repeat it."""
     with suppress(StoreUnavailable):
         async with store.transaction() as ledger:
-            await ledger.problems.mended(ProblemKind.KEY_REFUSED, ProblemKind.OPTIMOVE_SILENT, subject=call.name)
-    return answer
+            await ledger.budget.answered(number)
+            if works:
+                await ledger.problems.mended(ProblemKind.KEY_REFUSED, ProblemKind.OPTIMOVE_SILENT, subject=call)
+            elif error is not None:
+                kind = ProblemKind.KEY_REFUSED if isinstance(error, NeedsOperator) else ProblemKind.OPTIMOVE_SILENT
+                mend = _REFUSED_MEND if isinstance(error, GiveUp) else _MENDS[kind]
+                await ledger.problems.tell(kind, str(error), mend, subject=call)
 
 
 _MENDS = {
     ProblemKind.KEY_REFUSED: "Check api_key, or metrics_token, and what it may do; what waits for it goes on by itself",
     ProblemKind.OPTIMOVE_SILENT: "Check api_url, or metrics_url, and Optimove's state; it is tried again by itself",
 }
-
-
-async def _spend(ctx: Context, tenant: TenantId) -> None:
-    """Wait until the key's budget, which all workers share, has room for one more call."""
-    rate = ctx.settings.tenants[tenant].rate_limit
-    while True:
-        async with ctx.store.tenant(tenant).transaction() as ledger:
-            wait = await ledger.problems.spend_call(rate.count, rate.per)
-        if not wait:
-            return
-        await asyncio.sleep(wait.total_seconds())
+_REFUSED_MEND = "See what Optimove says, check api_url and the channel's scheduled_id; it is tried again by itself"
 
 
 @contextmanager
@@ -96,10 +108,13 @@ def in_our_words() -> Iterator[None]:
     except Unauthorized as error:
         raise NeedsOperator(str(error)) from error
     except RateLimited as error:
-        raise TryLater(str(error), after=error.retry_after) from error
+        raise TooManyCalls(str(error), after=error.retry_after) from error
+    except TooLong as error:
+        mend = f"{error}; lower the tenant's page_size"
+        raise (TryLater if error.repeatable else InDoubt)(mend) from error
     except (NoAnswer, Broken) as error:  # it may have happened: only the call knows if twice does harm
         raise (TryLater if error.repeatable else InDoubt)(str(error)) from error
-    except CannotConnect as error:
+    except (CannotConnect, Moved) as error:
         raise TryLater(str(error)) from error
     except OptimoveError as error:
         raise GiveUp(str(error)) from error

@@ -190,7 +190,8 @@ async def send_report(ctx: Context, tenant: TenantId, claimed: ClaimedReport) ->
     try:
         if claimed.call == metrics.SAVE_EVENT and not (settings.metrics_url and settings.metrics_token):
             raise NeedsOperator(f"tenant {tenant} has events to save, and no metrics_url or no metrics_token any more")
-        await ask(ctx, tenant, metrics.thaw(claimed.call, claimed.body, additive=claimed.additive))
+        call = metrics.thaw(claimed.call, claimed.body, additive=claimed.additive)
+        await ask(ctx, tenant, call, tells_refusal=False)
     except InDoubt as error:
         async with store.transaction() as ledger:
             await _doubt(ledger, claimed.id, claimed.call, str(error))

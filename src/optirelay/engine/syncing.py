@@ -44,13 +44,14 @@ async def sync_listeners(ctx: Context, tenant: TenantId) -> list[listeners.Liste
         async with ctx.store.tenant(tenant).transaction() as ledger:
             for row in rows:
                 await ledger.problems.mended(ProblemKind.UNKNOWN_CHANNEL_ID, subject=str(row.channel_id))
+            await done_after_all(ledger, "RegisterEventListener")
         return await look_at_listeners(ctx, tenant) if wanting else rows
 
 
 async def look_at_listeners(ctx: Context, tenant: TenantId) -> list[listeners.ListenerRow]:
     """How each listener stands at Optimove; as missing where Optimove does not tell (it once refused third parties)."""
     try:
-        theirs = await ask(ctx, tenant, get_registered_event_listeners())
+        theirs = await ask(ctx, tenant, get_registered_event_listeners(), tells_refusal=False)
     except GiveUp as error:
         log.warning("listeners_not_told", tenant=tenant, why=str(error))
         theirs = []
@@ -70,7 +71,14 @@ async def sync_templates(ctx: Context, tenant: TenantId) -> Mapping[ChannelName,
             for part in calls:
                 rows = [ChannelTemplate(row.template_id, row.name) for row in part]
                 await ask(ctx, tenant, add_channel_templates(channel_id, rows, limit=per_call))
+        async with ctx.store.tenant(tenant).transaction() as ledger:
+            await done_after_all(ledger, "AddChannelTemplates")
         return await look_at_templates(ctx, tenant) if any(to_add.values()) else standing
+
+
+async def done_after_all(ledger: Ledger, call: str) -> None:
+    """What a call is for stands at Optimove; where its last try failed, that one was done all the same."""
+    await ledger.problems.mended(ProblemKind.KEY_REFUSED, ProblemKind.OPTIMOVE_SILENT, subject=call)
 
 
 async def look_at_templates(ctx: Context, tenant: TenantId) -> Mapping[ChannelName, list[templates.TemplateState]]:

@@ -4,7 +4,7 @@ from ._call import Call
 from ._read import Unreadable, read_time
 from .client import OptimoveClient
 from .customers import SendDetail, SendDetailsPage, UnreadableRow, get_customer_send_details_by_channel
-from .errors import Broken, CannotConnect, NoAnswer, OptimoveError, RateLimited, Refused, Unauthorized
+from .errors import Broken, CannotConnect, Moved, NoAnswer, OptimoveError, RateLimited, Refused, TooLong, Unauthorized
 from .events import EventType
 from .general import EventListener, get_registered_event_listeners, register_event_listener
 from .integrations import (
@@ -43,6 +43,7 @@ __all__ = [
     "EventType",
     "Interaction",
     "Metric",
+    "Moved",
     "NoAnswer",
     "OptimoveClient",
     "OptimoveError",
@@ -50,6 +51,7 @@ __all__ = [
     "Refused",
     "SendDetail",
     "SendDetailsPage",
+    "TooLong",
     "Unauthorized",
     "Unreadable",
     "UnreadableRow",

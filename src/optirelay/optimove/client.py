@@ -15,16 +15,17 @@ import msgspec
 
 from ._call import Call
 from ._read import Unreadable
-from .errors import Broken, CannotConnect, NoAnswer, OptimoveError, RateLimited, Refused, Unauthorized
+from .errors import Broken, CannotConnect, Moved, NoAnswer, OptimoveError, RateLimited, Refused, TooLong, Unauthorized
 
 T = TypeVar("T")
 
-MAX_ANSWER_BYTES = 256 * 2**20  # unpacked
+MAX_ANSWER_BYTES = 32 * 2**20  # unpacked; what is read of it takes several times the room
 MAX_ERROR_BYTES = 4096  # read of an error's text; more of it helps nobody
 MAX_QUOTE = 200  # characters of an answer in a message
 PATIENCE = 10  # a whole call may take so many times the timeout, however steadily its answer trickles in
 KEEP_ALIVE = timedelta(seconds=2)  # short: a connection that Optimove closes as we write leaves a doubt behind
 
+REDIRECTS = (301, 302, 307, 308)
 NOTHING_WRITTEN = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.ProxyError)
 URL_TAIL = re.compile(r"(https?(?::|%3a)(?://|%2f%2f|\\/\\/))[^\s\"'<>]+", re.IGNORECASE)
 
@@ -135,7 +136,7 @@ class OptimoveClient:
                 size += len(part)
                 if size > self._max_answer_bytes:
                     text = f"Optimove answered {call.name} with more than {self._max_answer_bytes} bytes"
-                    raise self._error(Broken, call, text)
+                    raise self._error(TooLong, call, text)
                 parts.append(part)
             return b"".join(parts)
 
@@ -160,7 +161,9 @@ class OptimoveClient:
             wait = _retry_after(response.headers)
             message = self._message(f"Optimove has had too many calls for {call.name} ({status})", text)
             return RateLimited(message, call=call.name, repeatable=call.repeatable, retry_after=wait)
-        if 300 <= status < 500 and status != 408:  # 408 is a passing thing, and may be some proxy's view of it only
+        if status in REDIRECTS:
+            return self._error(Moved, call, f"Another address answers for Optimove to {call.name} ({status})", text)
+        if 400 <= status < 500 and status != 408:  # 408 is a passing thing, and may be some proxy's view of it only
             return self._error(Refused, call, f"Optimove refuses {call.name} ({status})", text)
         return self._error(Broken, call, f"Optimove failed at {call.name} ({status})", text)
 
@@ -174,7 +177,10 @@ class OptimoveClient:
             raise self._error(Broken, call, f"Optimove's answer to {call.name} cannot be read") from error
 
     def _error(
-        self, kind: type[Broken | CannotConnect | NoAnswer | Refused | Unauthorized], call: Call[Any], *said: str
+        self,
+        kind: type[Broken | CannotConnect | Moved | NoAnswer | Refused | Unauthorized],
+        call: Call[Any],
+        *said: str,
     ) -> OptimoveError:
         return kind(self._message(*said), call=call.name, repeatable=call.repeatable)
 

@@ -34,13 +34,22 @@ class CannotConnect(OptimoveError):
     """There was no connection: nothing was written, so nothing happened."""
 
 
+class Moved(OptimoveError):
+    """A redirect: something else answers at this address, so nothing happened. It is not followed."""
+
+
 class NoAnswer(OptimoveError):
     """It was (at least partly) written, and no whole answer came: it may have happened."""
 
 
 class Broken(OptimoveError):
-    """5xx or 408, or a 2xx that is not what the call promises: it may have happened, and later it may work."""
+    """It may have happened, and later it may work: 5xx, 408, a 3xx that is no plain redirect, or a 2xx that is not what
+    the call promises."""
+
+
+class TooLong(Broken):
+    """A 2xx with more than we take: it may have happened, and the same again will be as long."""
 
 
 class Refused(OptimoveError):
-    """3xx or any other 4xx: Optimove does not take this call; the same again is refused again."""
+    """Any other 4xx: Optimove does not take this call; the same again is refused again."""

@@ -55,6 +55,8 @@ class App:
             await _cut(scope, receive)
         else:
             await _write(answer, send)
+            if answer.cut:
+                await _cut(scope, receive)
 
     async def _answer_call(self, request: Request) -> Answer | None:
         """One of Optimove's calls, remembered with its answer. None: to be cut."""
@@ -139,7 +141,8 @@ async def _write(answer: Answer, send: Send) -> None:
         headers.append((b"content-type", answer.content_type.encode()))
     headers += [(name.encode(), value.encode()) for name, value in answer.headers.items()]
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    await send({"type": "http.response.body", "body": answer.body})
+    body = answer.body[: len(answer.body) // 2] if answer.cut else answer.body
+    await send({"type": "http.response.body", "body": body, "more_body": answer.cut})
 
 
 async def _cut(scope: Scope, receive: Receive) -> None:

@@ -38,6 +38,7 @@ class Answer:
     content_type: str | None = None
     value: Any = None  # what the body says, when it is JSON
     headers: dict[str, str] = field(default_factory=dict)
+    cut: bool = False  # after the first half of the body
 
 
 def json_answer(value: Any, status: int = 200) -> Answer:

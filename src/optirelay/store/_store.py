@@ -19,6 +19,7 @@ from optirelay.store._migrate import migrate
 from optirelay.store._sql import Statements
 from optirelay.store.audit import Audit
 from optirelay.store.batches import Batches
+from optirelay.store.budget import Budget
 from optirelay.store.campaigns import Campaigns
 from optirelay.store.channels import Channels
 from optirelay.store.looks import Looks
@@ -74,6 +75,7 @@ class Ledger:
         self.reports = Reports(connection, tenant)
         self.templates = Templates(connection, tenant)
         self.problems = Problems(connection, tenant)
+        self.budget = Budget(connection, tenant)
         self.looks = Looks(connection, tenant)
         self.audit = Audit(connection, tenant)
 
@@ -87,14 +89,14 @@ class TenantStore:
 
     def __init__(self, pool: AsyncConnectionPool, name: TenantId, tenant: int) -> None:
         self._pool = pool
-        self._name = name
+        self.name = name
         self._tenant = tenant
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Ledger]:
         """A transaction over this tenant's rows. StoreUnavailable where PostgreSQL does not answer."""
         async with _connection(self._pool) as connection, connection.transaction():
-            yield Ledger(connection, self._name, self._tenant)
+            yield Ledger(connection, self.name, self._tenant)
 
     @asynccontextmanager
     async def alone(self, at: str) -> AsyncIterator[None]:

@@ -1,6 +1,5 @@
-"""What one tenant's operator is told, and the budget of calls that its key has at Optimove."""
+"""What one tenant's operator is told."""
 
-from datetime import datetime, timedelta
 from typing import Any
 
 from psycopg import AsyncConnection
@@ -38,23 +37,3 @@ class Problems:
     ) -> None:
         """Take away problems of these kinds; of every channel, campaign and subject unless one is named."""
         await self._sql.do("mended", kinds=list(kinds), channel=channel, campaign_id=campaign_id, subject=subject)
-
-    async def spend_call(self, count: int, window: timedelta) -> timedelta:
-        """Spend one of `count` calls per sliding `window`, by the database's clock.
-
-        Zero: spent. Otherwise nothing was spent, and this is how long until there is room.
-        """
-        await self._sql.do("own_budget")
-        budget = await self._sql.row(_Budget, "lock_budget")
-        assert budget is not None
-        recent = [call for call in budget.calls if call > budget.now - window]
-        if len(recent) >= count:
-            return recent[-count] + window - budget.now
-        await self._sql.do("spend", calls=[*recent, budget.now])
-        return timedelta(0)
-
-
-class _Budget:
-    def __init__(self, calls: list[datetime], now: datetime) -> None:
-        self.calls = calls
-        self.now = now

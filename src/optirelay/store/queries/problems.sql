@@ -1,4 +1,4 @@
--- What one tenant's operator is told, and Optimove's budget of calls; every statement is one tenant's.
+-- What one tenant's operator is told; every statement is one tenant's.
 
 -- name: tell
 insert into problem (kind, tenant, channel, campaign_id, subject, problem, mend)
@@ -9,12 +9,3 @@ on conflict (kind, tenant, channel, campaign_id, subject) do update set problem 
 delete from problem
 where tenant is not distinct from %(tenant)s::int and kind = any(%(kinds)s) and (%(channel)s::text is null or channel = %(channel)s)
   and (%(campaign_id)s::text is null or campaign_id = %(campaign_id)s) and (%(subject)s::text is null or subject = %(subject)s);
-
--- name: own_budget
-insert into budget (tenant) values (%(tenant)s) on conflict do nothing;
-
--- name: lock_budget
-select calls, clock_timestamp() as now from budget where tenant = %(tenant)s for update;
-
--- name: spend
-update budget set calls = %(calls)s where tenant = %(tenant)s;

@@ -38,3 +38,17 @@ create table told_metric (
 
 -- The last slot that is reserved, no longer the one behind it: how far that lies off depends on the rate, which a reload changes.
 alter table channel rename column next_slot_at to last_slot_at;
+
+-- A call with the tenant's key: it waits for its turn, is made, is answered, and counts for a window after that.
+create table key_call (
+  tenant int not null,
+  id bigint generated always as identity,
+  share text not null,
+  seen_at timestamptz not null default clock_timestamp(), -- while it waits: when its process last looked
+  made_at timestamptz,
+  answered_at timestamptz,
+  primary key (tenant, id)
+);
+alter table budget drop column calls;
+-- Optimove refused calls all the same (429): how many in a row, since when, and until when nobody calls.
+alter table budget add column refusals int not null default 0, add column refused_since timestamptz, add column waits_until timestamptz;
