@@ -56,17 +56,19 @@ class Context:
 async def ask(ctx: Context, tenant: TenantId, call: Call[T], *, tells_refusal: bool = True) -> T:
     """Send one call to a tenant's Optimove, when its turn comes. Errors are ours; what lasts is a problem.
 
-    Too many calls (429) are no error: it is sent again in its next turn, or TryLater says when. Without
-    `tells_refusal` the caller knows what a GiveUp means; a doubt is always the caller's to tell.
+    Too many calls (429) are no error: it is sent again in its next turn, or TryLater says when. A signed call goes
+    without the key: it takes no turn. Without `tells_refusal` the caller knows what a GiveUp means; a doubt is always the caller's to tell.
     """
     store = ctx.store.tenant(tenant)
     turns = Turns(store, ctx.settings.tenants[tenant].rate_limit, call.name)
     while True:
-        number = await turns.next()
+        number = None if call.signed else await turns.next()
         try:
             with in_our_words():
                 answer = await ctx.optimove[tenant].send(call)
         except TooManyCalls as error:
+            if number is None:
+                raise
             await turns.refused(number, error)
         except OptirelayError as error:
             answered = isinstance(error, GiveUp) and not tells_refusal
@@ -79,12 +81,13 @@ async def ask(ctx: Context, tenant: TenantId, call: Call[T], *, tells_refusal: b
 
 
 async def _answered(
-    store: TenantStore, call: str, number: int, error: OptirelayError | None, *, works: bool = False
+    store: TenantStore, call: str, number: int | None, error: OptirelayError | None, *, works: bool = False
 ) -> None:
     """What came of a call. It was made: whatever the store says now must not make anybody repeat it."""
     with suppress(StoreUnavailable):
         async with store.transaction() as ledger:
-            await ledger.budget.answered(number)
+            if number is not None:
+                await ledger.budget.answered(number)
             if works:
                 await ledger.problems.mended(ProblemKind.KEY_REFUSED, ProblemKind.OPTIMOVE_SILENT, subject=call)
             elif error is not None:
