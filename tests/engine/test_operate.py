@@ -418,9 +418,9 @@ async def test_a_report_that_optimove_did_not_answer_for_is_a_doubt_and_is_not_s
 async def test_a_report_that_fails_is_told_and_goes_the_next_time(make_settings: MakeSettings) -> None:
     async with a_house(make_settings) as house:
         await by_hand.sent(house)
-        await house.fault("UpdateCampaignInteractions", "rate_limited")
+        await house.fault("UpdateCampaignInteractions", "forbidden")
         (sentence,) = await operate.report_now(house.ctx)
-        assert "too many calls" in sentence
+        assert "does not accept our key" in sentence
         assert await told_customers(house) == []
         assert await operate.report_now(house.ctx) == []
         assert await told_customers(house) == ["C-1", "C-2"]
