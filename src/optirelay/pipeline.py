@@ -26,7 +26,7 @@ from optirelay.engine.reporting import begin_window, due_now, settle_lost_of, te
 from optirelay.engine.settle import Known, seen_of, settle_late, skip, take_over, write_known
 from optirelay.engine.slices import in_slices
 from optirelay.engine.syncing import behind, sync_listeners, sync_templates, tell_behind
-from optirelay.engine.troubles import tell_of_end, tell_unknown_template
+from optirelay.engine.troubles import tell_of_end, tell_told_after_cancel, tell_unknown_template
 from optirelay.errors import TryLater
 from optirelay.model import (
     CampaignId,
@@ -38,15 +38,15 @@ from optirelay.model import (
     TenantId,
     day_of,
 )
-from optirelay.optimove import get_customer_send_details_by_channel
+from optirelay.optimove import SendDetailsPage, get_customer_send_details_by_channel
 from optirelay.stages import campaigns, messages, notifications, recipients, sending
 from optirelay.store import Ledger, Notification
 from optirelay.store.batches import LockedBatch, TakenBatch
+from optirelay.store.campaigns import Reading
 
 MOST_NOTIFICATIONS = 100  # read in one transaction
 MOST_REPORTS = 100  # put in one transaction
 MOST_READINGS = 3  # of one pass whose rows repeat
-MOST_SAME_PAGES = 2  # of one reading; where the same comes once more, it would for ever
 log = structlog.get_logger()
 
 
@@ -110,13 +110,7 @@ async def _start_pass(ledger: Ledger, plan: campaigns.SendPlan, channel: Channel
     day = day_of(told_at)
     await ledger.campaigns.keep(plan.campaign_id, channel, day, cancelled=cancelled, announced=plan.announced)
     if cancelled:
-        await ledger.problems.tell(
-            ProblemKind.TOLD_AFTER_CANCEL,
-            f"Optimove announced campaign {plan.campaign_id} again after it had cancelled it",
-            "Nothing was sent. Where it was meant to run, have it started as a new campaign",
-            channel=channel if plan.announced else "",
-            campaign_id=plan.campaign_id,
-        )
+        await tell_told_after_cancel(ledger, plan.campaign_id, channel if plan.announced else None)
         return
     started = await ledger.campaigns.add_pass(plan.campaign_id, channel, plan.occasion)
     if started is not None:
@@ -182,8 +176,7 @@ async def gather(ctx: Context, tenant: TenantId, *, pass_: int, skip: int) -> No
         now = await ledger.campaigns.lock_reading(pass_)
         if now is None or not now.open or now.reading != reading.reading or await ledger.pages.known(now, skip):
             return
-        if not page or await ledger.pages.repeats(now, page.digest) >= MOST_SAME_PAGES:
-            await tell_of_end(ledger, now, endless=bool(page))
+        if await _ends(ledger, now, page):
             await _end_reading(ctx, ledger, pass_)
             return
         added = await ledger.pages.add(
@@ -199,6 +192,18 @@ async def gather(ctx: Context, tenant: TenantId, *, pass_: int, skip: int) -> No
             await tell_unknown_template(ledger, reading.channel, template_id)
         await ledger.batches.wake_senders()
         await gather.put(ledger, pass_=pass_, skip=skip + len(page))
+
+
+async def _ends(ledger: Ledger, reading: Reading, page: SendDetailsPage) -> bool:
+    """Whether the reading is over: at an empty page, or because its pages would go on for ever."""
+    so_far = await ledger.pages.so_far(reading, page.digest)
+    endless = recipients.never_ends(
+        len(page), same=so_far.same, received=so_far.received, handed_over=so_far.handed_over
+    )
+    if page and not endless:
+        return False
+    await tell_of_end(ledger, reading, endless=endless)
+    return True
 
 
 async def _end_reading(ctx: Context, ledger: Ledger, pass_: int) -> None:

@@ -164,6 +164,14 @@ async def test_the_same_page_for_ever_ends_is_told_and_doubles_nobody(house: Hou
     assert await house.problems() == set()
 
 
+async def test_pages_that_begin_anew_past_the_end_end_all_the_same(house: House) -> None:
+    await quirks(house, paging="wrapping", page_cap=7)
+    campaign_id = await fetched(house, customers=20)
+    assert (await house.campaign(campaign_id)).handed_over == 20
+    assert await reads(house) < 40
+    assert await house.problems() == {"batch_set_aside"}
+
+
 async def test_a_reading_that_was_cut_off_goes_on_where_it_was(house: House) -> None:
     await quirks(house, page_cap=20)
     campaign_id = await announced(house, customers=50)

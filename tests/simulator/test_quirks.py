@@ -59,6 +59,11 @@ async def test_pages_are_stable_or_shift_or_never_end(optimove: httpx2.AsyncClie
     assert set(first) < set(stable)
     assert first[9] == first[10]  # the last of a page is the first of the next
     assert set(first) | set(second) == set(stable)
+    await with_quirks(optimove, paging="wrapping")
+    wrapped = await reading()
+    assert len(wrapped) == 40
+    assert wrapped[:10] == wrapped[30:]
+    assert set(wrapped) == set(stable)
     await with_quirks(optimove, paging="endless")
     assert await reading() == stable[:10] * 4
 

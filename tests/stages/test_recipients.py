@@ -8,7 +8,7 @@ import pytest
 
 from optirelay.model import Recipient, Skip
 from optirelay.optimove import get_customer_send_details_by_channel
-from optirelay.stages.recipients import Tags, read_rows
+from optirelay.stages.recipients import Tags, never_ends, read_rows
 
 TAGS = Tags("EMAIL", ("FIRST_NAME", "CITY"))
 TEN = datetime(2031, 4, 2, 10, tzinfo=UTC)
@@ -139,3 +139,20 @@ def test_the_largest_values_are_kept() -> None:
 )
 def test_an_address_is_missing_or_none_by_its_syntax(address: object, skip: Skip) -> None:
     assert only(CustomerAttributes=[address, "Ana"]).skip is skip
+
+
+@pytest.mark.parametrize(
+    ("rows", "same", "received", "handed_over", "endless"),
+    [
+        (10, 0, 0, 0, False),
+        (10, 1, 40, 40, False),
+        (10, 2, 20, 20, True),
+        (10, 0, 200, 40, False),
+        (10, 0, 201, 40, True),
+        (0, 0, 201, 40, False),
+    ],
+)
+def test_a_reading_never_ends_that_brings_the_same_again_and_again(
+    rows: int, same: int, received: int, handed_over: int, endless: bool
+) -> None:
+    assert never_ends(rows, same=same, received=received, handed_over=handed_over) is endless

@@ -57,7 +57,8 @@ async def ask(ctx: Context, tenant: TenantId, call: Call[T], *, tells_refusal: b
     """Send one call to a tenant's Optimove, when its turn comes. Errors are ours; what lasts is a problem.
 
     Too many calls (429) are no error: it is sent again in its next turn, or TryLater says when. A signed call goes
-    without the key: it takes no turn. Without `tells_refusal` the caller knows what a GiveUp means; a doubt is always the caller's to tell.
+    without the key: it takes no turn. Without `tells_refusal` the caller knows what a GiveUp means; a doubt is always
+    the caller's to tell.
     """
     store = ctx.store.tenant(tenant)
     turns = Turns(store, ctx.settings.tenants[tenant].rate_limit, call.name)

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from optirelay.engine.context import Context
-from optirelay.model import ChannelName, ProblemKind, TenantId
+from optirelay.model import CampaignId, ChannelName, ProblemKind, TenantId
 from optirelay.stages import sending
 from optirelay.store import Ledger
 from optirelay.store.batches import TakenBatch
@@ -58,6 +58,17 @@ async def tell_clock(ctx: Context, off: timedelta, *, ok: bool) -> None:
         )
 
 
+async def tell_told_after_cancel(ledger: Ledger, campaign_id: CampaignId, channel: ChannelName | None) -> None:
+    """A cancelled campaign was announced, on this channel or on whichever."""
+    await ledger.problems.tell(
+        ProblemKind.TOLD_AFTER_CANCEL,
+        f"Optimove announced campaign {campaign_id} again after it had cancelled it",
+        "Nothing was sent. Where it was meant to run, have it started as a new campaign",
+        channel=channel or "",
+        campaign_id=campaign_id,
+    )
+
+
 async def tell_of_end(ledger: Ledger, reading: Reading, *, endless: bool) -> None:
     """A reading ends at an empty page; one whose pages never end may lack people."""
     place = {"channel": reading.channel, "campaign_id": reading.campaign_id, "subject": "pages"}
@@ -66,10 +77,10 @@ async def tell_of_end(ledger: Ledger, reading: Reading, *, endless: bool) -> Non
         return
     await ledger.problems.tell(
         ProblemKind.BATCH_SET_ASIDE,
-        f"Optimove answers with the same page of campaign {reading.campaign_id} again and again; what was on it is "
-        "sent, and others may be missing",
-        "Ask Optimove why $skip changes nothing; once it is mended and the campaign is announced again, who is missing "
-        "is added",
+        f"Optimove answers with the same rows of campaign {reading.campaign_id} again and again; who is among them is "
+        "written to, others may be missing",
+        "Ask Optimove what it makes of $skip; once it is mended and the campaign is announced again, who is missing is "
+        "added",
         **place,
     )
 

@@ -94,14 +94,15 @@ class Campaign:
 
     def page(self, skip: int, top: int, paging: str) -> Iterator[Row | RawRow]:
         """The rows that one call gets."""
-        if paging == "endless":
-            skip = 0
-        if paging != "shifting":
+        if paging in ("stable", "endless"):
+            skip = 0 if paging == "endless" else skip
             yield from self.rows(skip, skip + top)
             return
-        self.shifts += skip > 0
         whole = self.size + len(self.raw_rows)
-        for place in range(skip, min(skip + top, whole)):
+        if paging == "shifting":
+            self.shifts += skip > 0
+            top = max(0, min(top, whole - skip))
+        for place in range(skip, skip + top if whole else skip):
             moved = (place - self.shifts) % whole
             yield from self.rows(moved, moved + 1)
 

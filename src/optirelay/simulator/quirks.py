@@ -31,7 +31,7 @@ class Quirks:
     recipient_groups: str = "absent"
     # Whether the set of rows is frozen while it is paged through is documented nowhere; "shifting" moves the last row
     # to the front before each page but the first. Public connectors write skip= without the $, which is ignored: the
-    # same page for ever, "endless".
+    # same page for ever, "endless". Nor is it documented what lies past the end; "wrapping" begins anew.
     paging: str = "stable"
     # Public connectors read ids as numbers (TypeScript, Python) and as text that holds a number (PHP).
     ids: str = "numbers"
@@ -55,7 +55,7 @@ CHOICES = {
     "notifications": ("once", "twice", "shuffled"),
     "control_group": ("absent", "rows"),
     "recipient_groups": ("absent", "rows"),
-    "paging": ("stable", "shifting", "endless"),
+    "paging": ("stable", "shifting", "wrapping", "endless"),
     "attributes": ("array", "joined", "singular"),
     "ids": ("numbers", "strings"),
     "metrics": ("replace", "add"),

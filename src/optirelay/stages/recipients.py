@@ -16,6 +16,8 @@ https://developer.optimove.com/reference/get_customers-getcustomeronetimeactions
 LARGEST_NUMBER = 2**31 - 1  # Optimove's ids are such numbers
 LONGEST_CUSTOMER_ID = 500  # characters; more has no room in an index
 LONGEST_VALUE = 64 * 1024  # characters of one attribute; a group holds 1,000 recipients in memory
+MOST_SAME_PAGES = 2  # rows that move may make two pages of a few rows alike, not three
+MOST_TIMES = 4  # that a reading may bring as many rows as there are messages
 FIRST_YEAR, LAST_YEAR = 1970, 9000  # of a send time, so that any setting can be added to it
 
 
@@ -30,6 +32,15 @@ class Tags:
     def asked(self) -> tuple[str, ...]:
         """Each name once."""
         return tuple(dict.fromkeys((self.address, *self.personalization)))
+
+
+def never_ends(rows: int, *, same: int, received: int, handed_over: int) -> bool:
+    """Whether a page of so many rows shows that its reading would go on for ever.
+
+    `same` pages of the reading were the very same answer; it has `received` rows before this one, and the campaign
+    `handed_over` different messages.
+    """
+    return rows > 0 and (same >= MOST_SAME_PAGES or received > MOST_TIMES * (handed_over + rows))
 
 
 def read_rows(rows: Sequence[SendDetail | UnreadableRow], tags: Tags) -> list[Recipient]:

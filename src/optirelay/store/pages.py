@@ -42,6 +42,15 @@ class Known:
     earlier: bool  # an earlier pass has a message for this customer
 
 
+@dataclass(frozen=True, slots=True)
+class SoFar:
+    """What a reading brought."""
+
+    same: int  # pages of it that were the very same answer
+    received: int  # rows of it
+    handed_over: int  # different messages of the campaign, of every pass
+
+
 class Pages:
     """One tenant's pages of recipients."""
 
@@ -56,10 +65,18 @@ class Pages:
             await self._sql.value("has_page", pass_=reading.pass_, reading=reading.reading, skip=skip),
         )
 
-    async def repeats(self, reading: Reading, digest: bytes) -> int:
-        """How many pages of this reading were the very same answer."""
-        times: int = await self._sql.value("same_pages", pass_=reading.pass_, reading=reading.reading, digest=digest)
-        return times
+    async def so_far(self, reading: Reading, digest: bytes) -> SoFar:
+        """What the reading brought until now, beside a page whose answer has this digest."""
+        so_far = await self._sql.row(
+            SoFar,
+            "so_far",
+            pass_=reading.pass_,
+            reading=reading.reading,
+            campaign=reading.campaign,
+            digest=digest,
+        )
+        assert so_far is not None
+        return so_far
 
     async def add(
         self,

@@ -9,9 +9,12 @@ select exists (
 insert into page (tenant, pass, reading, skip, received, new, known, changed, repeated, unreadable, digest)
 values (%(tenant)s, %(pass_)s, %(reading)s, %(skip)s, %(received)s, %(new)s, %(known)s, %(changed)s, %(repeated)s, %(unreadable)s, %(digest)s);
 
--- name: same_pages
-select count(*)::int as times from page
-where tenant = %(tenant)s and pass = %(pass_)s and reading = %(reading)s and digest = %(digest)s;
+-- name: so_far
+select count(*) filter (where g.digest = %(digest)s and here)::int as same,
+       coalesce(sum(g.received) filter (where here), 0)::int as received, coalesce(sum(g.new), 0)::int as handed_over
+from pass p join page g on g.tenant = p.tenant and g.pass = p.id
+cross join lateral (select g.pass = %(pass_)s and g.reading = %(reading)s as here) h
+where p.tenant = %(tenant)s and p.campaign = %(campaign)s;
 
 -- name: versions
 select template_id, version from template
