@@ -18,6 +18,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from optirelay.clock import utc_now
+from optirelay.engine import troubles
 from optirelay.engine.context import Context, ask
 from optirelay.engine.jobs import Job, job
 from optirelay.engine.journal import DeadJournal
@@ -26,7 +27,6 @@ from optirelay.engine.reporting import begin_window, due_now, settle_lost_of, te
 from optirelay.engine.settle import Known, seen_of, settle_late, skip, take_over, write_known
 from optirelay.engine.slices import in_slices
 from optirelay.engine.syncing import behind, sync_listeners, sync_templates, tell_behind
-from optirelay.engine.troubles import tell_of_end, tell_told_after_cancel, tell_unknown_template
 from optirelay.errors import TryLater
 from optirelay.model import (
     CampaignId,
@@ -79,12 +79,7 @@ async def _accept_some(ctx: Context, limit: int, *, set_aside: bool = False) -> 
                     raise
                 log.exception("notification_set_aside", tenant=ledger.tenant, id=notification.id)
                 await everyone.settle_notifications([notification], "set_aside")
-                await ledger.problems.tell(
-                    ProblemKind.BATCH_SET_ASIDE,
-                    f"Notification {notification.id} could not be processed and was set aside",
-                    "See the log for why; the notification is kept",
-                    subject=f"notification {notification.id}",
-                )
+                await troubles.tell_notification_set_aside(ledger, notification.id)
                 return len(taken)
         await everyone.settle_notifications(taken, "done")
         return len(taken)
@@ -110,7 +105,7 @@ async def _start_pass(ledger: Ledger, plan: campaigns.SendPlan, channel: Channel
     day = day_of(told_at)
     await ledger.campaigns.keep(plan.campaign_id, channel, day, cancelled=cancelled, announced=plan.announced)
     if cancelled:
-        await tell_told_after_cancel(ledger, plan.campaign_id, channel if plan.announced else None)
+        await troubles.tell_told_after_cancel(ledger, plan.campaign_id, channel if plan.announced else None)
         return
     started = await ledger.campaigns.add_pass(plan.campaign_id, channel, plan.occasion)
     if started is not None:
@@ -189,7 +184,7 @@ async def gather(ctx: Context, tenant: TenantId, *, pass_: int, skip: int) -> No
         if not now.announced:
             await ledger.campaigns.announce(now.campaign)
         for template_id in added.held_templates:
-            await tell_unknown_template(ledger, reading.channel, template_id)
+            await troubles.tell_unknown_template(ledger, reading.channel, template_id)
         await ledger.batches.wake_senders()
         await gather.put(ledger, pass_=pass_, skip=skip + len(page))
 
@@ -202,7 +197,7 @@ async def _ends(ledger: Ledger, reading: Reading, page: SendDetailsPage) -> bool
     )
     if page and not endless:
         return False
-    await tell_of_end(ledger, reading, endless=endless)
+    await troubles.tell_of_end(ledger, reading, endless=endless)
     return True
 
 

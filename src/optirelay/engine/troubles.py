@@ -69,6 +69,16 @@ async def tell_told_after_cancel(ledger: Ledger, campaign_id: CampaignId, channe
     )
 
 
+async def tell_notification_set_aside(ledger: Ledger, notification: int) -> None:
+    """The store refuses what a notification says."""
+    await ledger.problems.tell(
+        ProblemKind.BATCH_SET_ASIDE,
+        f"Notification {notification} could not be processed and was set aside",
+        "See the log for why; the notification is kept",
+        subject=f"notification {notification}",
+    )
+
+
 async def tell_of_end(ledger: Ledger, reading: Reading, *, endless: bool) -> None:
     """A reading ends at an empty page; one whose pages never end may lack people."""
     place = {"channel": reading.channel, "campaign_id": reading.campaign_id, "subject": "pages"}
