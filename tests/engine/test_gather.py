@@ -104,6 +104,8 @@ async def test_on_hold_and_at_the_end_of_the_day_nothing_is_fetched(house: House
     await accepted_all(house)
     assert await number(house, "select count(*) from notification where state = 'done'") == 3
     assert (await reads(house), await shown(house), await house.problems()) == (0, {}, set())
+    ok = [(row["event_type"], row["channel_id"]) for row in await operate.listeners(house.ctx) if row["state"] == "ok"]
+    assert ok == [(13, 504), (13, 604), (4, None), (1, None), (2, None), (3, None), (5, None)]
 
 
 async def test_a_cancel_before_its_campaign_is_remembered_on_every_channel(house: House) -> None:
