@@ -223,7 +223,7 @@ class Begun:
 
     start: list[Message] = field(default_factory=list)
     interval: timedelta = timedelta(0)  # between two slots
-    first_slot_in: timedelta = timedelta(0)
+    first_slot_at: float = 0.0  # in the event loop's time
     wait: timedelta = timedelta(0)  # nothing started, because the rate has no slot until then
     over: bool = False  # nothing more of this batch can start now
     next_due_at: datetime | None = None  # where over: when its next message is due
@@ -317,13 +317,13 @@ async def _begin_group(ctx: Context, ledger: Ledger, batch: LockedBatch, most: i
     batch.started = max([batch.started, *group.skips, *(message.number for message in group.start)])
     if group.start:
         await begin_window(ctx, ledger, batch)
-    interval = first = timedelta(0)
+    interval, first_slot_at = timedelta(0), 0.0
     if settings.rate and group.start:
         interval = sending.slot_interval(settings.rate)
-        first = await ledger.channels.reserve_slots(batch.channel, len(group.start), interval)
+        first_slot_at = await ledger.channels.reserve_slots(batch.channel, len(group.start), interval)
     await write_batch(ctx, ledger, batch)
     over = group.next_due_at is not None or len(following) < most
-    return Begun(group.start, interval, first, over=over, next_due_at=group.next_due_at)
+    return Begun(group.start, interval, first_slot_at, over=over, next_due_at=group.next_due_at)
 
 
 async def record(ctx: Context, tenant: TenantId, channel: ChannelName, known: Mapping[TakenBatch, Known]) -> None:

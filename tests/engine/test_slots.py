@@ -25,13 +25,13 @@ async def house(make_settings: MakeSettings) -> AsyncIterator[House]:
 async def slots_of(house: House, count: int) -> Slots:
     interval = sending.slot_interval(RATE)
 
-    async def reserve(more: int) -> timedelta:
+    async def reserve(more: int) -> float:
         async with house.ctx.store.tenant(ACME).transaction() as ledger:
             return await ledger.channels.reserve_slots(NEWSLETTER, more, interval)
 
-    first_in = await reserve(count)
+    first_at = await reserve(count)
     late = sending.may_be_late(RATE)
-    return Slots(count, first_in=first_in, interval=interval, may_be_late=late, reserve=reserve)
+    return Slots(count, first_at=first_at, interval=interval, may_be_late=late, reserve=reserve)
 
 
 async def leave(slots: Slots, count: int, left_at: list[float]) -> None:

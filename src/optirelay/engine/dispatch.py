@@ -18,6 +18,7 @@ from optirelay.engine.lane import Lane
 from optirelay.engine.troubles import tell_clock
 from optirelay.store import BATCH_CHANNEL, NOTIFICATION_CHANNEL, StoreUnavailable
 
+LANES = 2  # of a channel without a rate: while one waits for the database, the other makes mails
 POLL_SECONDS = 1.0  # where a NOTIFY was missed
 CLOCK_MAY_DIFFER = timedelta(seconds=1)
 log = structlog.get_logger()
@@ -33,7 +34,11 @@ class Dispatch:
         self._jobs = jobs
         self._arrived = asyncio.Event()
         self._clock_ok = True
-        self._lanes = [Lane(ctx, journal, tenant, channel) for tenant, channel in ctx.channels for _ in range(2)]
+        self._lanes = [
+            Lane(ctx, journal, tenant, channel)
+            for tenant, channel in ctx.channels
+            for _ in range(LANES if ctx.channel_settings(tenant, channel).rate is None else 1)
+        ]
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop`; then nothing new starts, and what is under way is finished or handed back."""

@@ -26,6 +26,7 @@ T = TypeVar("T")
 
 LONGEST_SLEEP_SECONDS = 1.0
 DRAIN_SECONDS = 25.0  # at the end, for answers that are under way
+SLOT_AHEAD_SECONDS = sending.SLOT_AHEAD.total_seconds()
 SET_ASIDE_FOR = timedelta(minutes=10)
 log = structlog.get_logger()
 
@@ -47,6 +48,8 @@ class Lane:
         self._resting: dict[TakenBatch, datetime] = {}  # to be given back, with its due, once nothing is under way
         self._sends: set[asyncio.Task[None]] = set()
         self._wires: set[GroupWire] = set()
+        self._before: asyncio.Future[None] = asyncio.get_running_loop().create_future()  # the group before has begun
+        self._before.set_result(None)
         self._something = asyncio.Event()
         self._answered = asyncio.Event()
         self._handled = 0  # messages that the channel handled in the last half second
@@ -144,6 +147,7 @@ class Lane:
             raise
         for number, answer in refused.items():
             self._learn(batch, number, answer)
+        await self._before  # its messages need the channel's connections first
         wire = GroupWire(
             batch.id,
             {mail.sid: numbers[mail.sid] for mail in outgoing},
@@ -156,10 +160,19 @@ class Lane:
         send = asyncio.create_task(self._send(batch, outgoing, wire))
         self._sends.add(send)
         send.add_done_callback(self._sends.discard)
+        if slots is None:
+            await self._all_begun(batch, wire)
+        else:  # so that no slot is lost between two groups, the next is made ready before the last of this one has left
+            self._before = asyncio.create_task(self._all_begun(batch, wire))
+            await asyncio.wait({self._before}, timeout=max(0.0, slots.last_in() - SLOT_AHEAD_SECONDS))
+
+    async def _all_begun(self, batch: TakenBatch, wire: GroupWire) -> None:
+        """Until every message of a group has begun, or its time is over; what then has not is handed back."""
         await wire.all_begun()
         wire.close()
         self._hand_back(batch, wire.take_not_begun())
-        self._handled = wire.handled_in_half_a_second()
+        # With a rate, a group that all began says nothing of how fast the channel could be.
+        self._handled = wire.handled_in_half_a_second() if self._rate is None or wire.saturated else 0
         if wire.saturated:  # another group would only be handed back, too
             await self._wait_for(self._answered, LONGEST_SLEEP_SECONDS)
 
@@ -167,13 +180,13 @@ class Lane:
         if self._rate is None:
             return None
 
-        async def reserve(count: int) -> timedelta:
+        async def reserve(count: int) -> float:
             async with self._ctx.store.tenant(self.tenant).transaction() as ledger:
                 return await ledger.channels.reserve_slots(self._name, count, begun.interval)
 
         return Slots(
             len(begun.start),
-            first_in=begun.first_slot_in,
+            first_at=begun.first_slot_at,
             interval=begun.interval,
             may_be_late=sending.may_be_late(self._rate),
             reserve=reserve,
@@ -286,6 +299,7 @@ class Lane:
 
     async def _drain(self) -> None:
         """Wait for answers, write all that is known, and give back what is in hand."""
+        await self._before
         if self._sends:
             _, late = await asyncio.wait(self._sends, timeout=DRAIN_SECONDS)
             for send in late:

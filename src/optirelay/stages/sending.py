@@ -134,9 +134,9 @@ def most_at_once(rate: Rate | None, handled: int) -> int:
 
     `handled` is how many it handled in the last half second; 0 where nothing is known.
     """
-    if rate is not None:
-        return max(1, min(MOST_AT_ONCE, int(rate.per_second * HALF_SECOND.total_seconds())))
-    return max(1, min(MOST_AT_ONCE, handled)) if handled else FIRST_GROUP
+    by_rate = MOST_AT_ONCE if rate is None else int(rate.per_second * HALF_SECOND.total_seconds())
+    known = handled or (FIRST_GROUP if rate is None else MOST_AT_ONCE)
+    return max(1, min(MOST_AT_ONCE, by_rate, known))
 
 
 def slot_interval(rate: Rate) -> timedelta:

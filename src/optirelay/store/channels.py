@@ -1,5 +1,6 @@
 """What all workers must know of one tenant's channels: whether anything may start, and the next slots of the rate."""
 
+import asyncio
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -47,10 +48,10 @@ class Channels:
         """It goes on. False where it was not paused."""
         return await self._sql.do("resume", channel=channel) > 0
 
-    async def reserve_slots(self, channel: ChannelName, count: int, interval: timedelta) -> timedelta:
-        """Reserve the channel's next `count` slots, `interval` apart; how long until the first."""
-        wait = await self._sql.value("slots", channel=channel, count=count, interval=interval)
-        return max(timedelta(0), timedelta(seconds=wait))
+    async def reserve_slots(self, channel: ChannelName, count: int, interval: timedelta) -> float:
+        """Reserve the channel's next `count` slots, `interval` apart; when the first is, in the event loop's time."""
+        wait: float = await self._sql.value("slots", channel=channel, count=count, interval=interval)
+        return asyncio.get_running_loop().time() + max(0.0, wait)
 
     async def slot_wait(self, channel: ChannelName, interval: timedelta) -> timedelta:
         """How long until the channel's next free slot, `interval` behind the last that is reserved."""
