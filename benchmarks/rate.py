@@ -10,7 +10,7 @@ from threading import Thread
 from benchmarks.house import PLAIN, Lane, free_port, house, until
 from benchmarks.table import Line
 
-RATE = 2000  # a second
+RATE = 1000  # a second
 SECOND = 1.0
 WORKERS = 2
 MORE = """rate = "{rate}/s"

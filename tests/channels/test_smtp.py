@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import msgspec
 import pytest
 import trustme
 import uvloop
@@ -267,8 +268,7 @@ class TestFaults:
         ],
     )
     async def test_an_address_cannot_end_its_command(self, what: str, address: str) -> None:
-        bad = outgoing("s1")
-        object.__setattr__(bad, what, address)
+        bad = msgspec.structs.replace(outgoing("s1"), **{what: address})
         server = ScriptedServer(offers=(*PIPELINED, "SMTPUTF8"))
         async with served(server) as channel:
             refused, accepted = await answers_to(channel, bad, outgoing("s2"))

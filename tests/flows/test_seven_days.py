@@ -232,8 +232,8 @@ async def test_calls_of_a_worker_that_died_are_in_doubt_where_they_add_up(
     async with open_tenants(database, tmp_path, acme=MODES[mode]) as tenants:
         await tenants.fetch(ACME, dict.fromkeys(PEOPLE, 17))
         await tenants.send(ACME, EVERYBODY)
-        await tenants.sim(ACME, "faults", {"call": "UpdateCampaignInteractions", "fault": "rate_limited"})
-        await tenants.sim(ACME, "faults", {"call": "saveEvent", "fault": "rate_limited"})
+        await tenants.sim(ACME, "faults", {"call": "UpdateCampaignInteractions", "fault": "unauthorized"})
+        await tenants.sim(ACME, "faults", {"call": "saveEvent", "fault": "unauthorized"})
         await tenants.report()  # it is frozen, and nothing of it was taken
         assert await tenants.people(ACME) == {}
         dead = replace(tenants.ctx, worker="dead")
@@ -259,7 +259,7 @@ async def test_an_earlier_total_never_overtakes_a_later_one(database: str, tmp_p
     async with open_tenants(database, tmp_path, acme={}) as tenants:
         await tenants.fetch(ACME, dict.fromkeys(PEOPLE, 17))
         await tenants.send(ACME, ANSWERS)
-        await tenants.sim(ACME, "faults", {"call": "UpdateCampaignMetrics", "fault": "rate_limited"})
+        await tenants.sim(ACME, "faults", {"call": "UpdateCampaignMetrics", "fault": "unauthorized"})
         await tenants.report()
         async with tenants.ctx.store.tenant(ACME).transaction() as ledger:
             (campaign,) = await ledger.campaigns.counts()
@@ -302,7 +302,7 @@ async def test_events_that_would_be_too_old_are_kept_and_shown(database: str, tm
             await tenants.fetch(name, dict.fromkeys(PEOPLE, 17))
             await tenants.send(name, ANSWERS)
         # acme's calls are frozen, and its Optimove is away; bravo's report is not even put
-        await tenants.sim(ACME, "faults", {"call": "saveEvent", "fault": "rate_limited", "times": 1000})
+        await tenants.sim(ACME, "faults", {"call": "saveEvent", "fault": "unauthorized", "times": 1000})
         await tenants.sql("delete from procrastinate_jobs where task_name = 'report' and args->>'tenant' = 'bravo'")
         await tenants.report()
         tenants.clock.shift(6 * DAY)
