@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from optirelay.model import CampaignId, CustomerId, Message, Outgoing, Sid, TemplateContent, TemplateId
 from optirelay.stages.content import BadTemplate, CannotRender, check, prepare
 from optirelay.stages.content.bounds import HTML, TEXT, BoundedEnvironment, Context, Output
-from optirelay.stages.content.mime import Body, encoded
+from optirelay.stages.content.mime import Body, Frame, encoded
 from optirelay.stages.content.plain import text_template_of
 from optirelay.stages.content.templating import parse
 
@@ -297,7 +297,7 @@ def test_rendering_piece_by_piece_gives_what_rendering_at_once_gives(
     part.template.render_with_context(context, at_once)
     assert part.whole(between) == at_once.getvalue()
 
-    joined = Body(part.constants, part.places).with_text(between)
+    joined = Frame((body := Body(part.constants, part.places)).constants).filled(body.between(between))
     assert all(len(line) <= 76 for line in joined.split(b"\r\n"))
     if "\r" not in x + y + source:
         assert decoded(joined) == decoded(encoded(at_once.getvalue())) == at_once.getvalue()

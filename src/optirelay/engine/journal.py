@@ -92,10 +92,11 @@ class Journal:
         if slot is None:
             return
         kind, text, wait = _packed(answer)
-        octets = text.encode("utf-8", "replace")[:_TEXT_OCTETS]
         at = slot * SLOT_OCTETS
+        octets = text.encode("utf-8", "replace")[:_TEXT_OCTETS] if text else b""
         _ANSWER.pack_into(self._map, at + _ANSWER_AT, kind, len(octets), wait)
-        self._map[at + _TEXT_AT : at + _TEXT_AT + len(octets)] = octets
+        if octets:
+            self._map[at + _TEXT_AT : at + _TEXT_AT + len(octets)] = octets
         self._map[at] = _ANSWERED
 
     def settled(self, batch: int, messages: Iterable[int]) -> None:

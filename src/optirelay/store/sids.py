@@ -3,6 +3,7 @@
 import base64
 import string
 from datetime import date, timedelta
+from functools import lru_cache
 
 from optirelay.model import Sid
 
@@ -10,8 +11,7 @@ _OCTETS = 12
 _FIRST_DAY = date(2020, 1, 1)
 _LETTERS = string.ascii_lowercase + "234567"  # of RFC 4648, of five bits each
 _PAIRS = tuple(first + second for first in _LETTERS for second in _LETTERS)
-_PAIR_BITS = 10
-_PAIRS_AT = range(90, -1, -_PAIR_BITS)  # 96 bits and four of filling
+_TAIL_BITS = 30  # of 96 and four of filling; what comes before them, the messages of many batches share
 
 
 class BadSid(ValueError):
@@ -21,7 +21,13 @@ class BadSid(ValueError):
 def sid_of(tenant: int, planned_on: date, message: int) -> Sid:
     """The message's sid: `s_` and 20 lower-case letters and digits, the same on every try."""
     key = (tenant << 80 | (planned_on - _FIRST_DAY).days << 64 | message) << 4
-    return Sid("s_" + "".join([_PAIRS[key >> at & 1023] for at in _PAIRS_AT]))
+    tail = _PAIRS[key >> 20 & 1023] + _PAIRS[key >> 10 & 1023] + _PAIRS[key & 1023]
+    return Sid(_head(key >> _TAIL_BITS) + tail)
+
+
+@lru_cache(maxsize=256)
+def _head(bits: int) -> str:
+    return "s_" + "".join(_PAIRS[bits >> at & 1023] for at in range(60, -1, -10))
 
 
 def read_sid(text: str) -> tuple[int, date, int]:

@@ -10,7 +10,7 @@ from hashlib import blake2b
 from optirelay.addresses import read_ascii_email
 from optirelay.model import CampaignId, Message, Outgoing, TemplateContent, TemplateId
 from optirelay.stages.content.bounds import HTML, TEXT, TEXT_FROM_HTML
-from optirelay.stages.content.mime import Body, encoded, mailbox, one_line, unstructured
+from optirelay.stages.content.mime import Body, Frame, encoded, mailbox, one_line, unstructured
 from optirelay.stages.content.plain import text_of, text_template_of
 from optirelay.stages.content.templating import LIQUID, BadTemplate, CannotRender, Part, parse, refuse_unclosed
 
@@ -61,13 +61,19 @@ class MailTemplate:
         self._text_body = Body(self._text.constants, self._text.places) if self._text else None
         digest = blake2b(repr((content, sender)).encode("utf-8", "replace"), digest_size=16).hexdigest()
         boundary = f"=_{digest}"  # quoted-printable never holds "=_"
-        self._opening = (
+        opening = (
             "MIME-Version: 1.0\r\n"
             f'Content-Type: multipart/alternative;\r\n boundary="{boundary}"\r\n\r\n'
             f"--{boundary}{_part_headers('plain')}"
         ).encode()
-        self._between = f"\r\n--{boundary}{_part_headers('html')}".encode()
-        self._closing = f"\r\n--{boundary}--\r\n".encode()
+        between = f"\r\n--{boundary}{_part_headers('html')}".encode()
+        closing = f"\r\n--{boundary}--\r\n".encode()
+        first_text, *rest_of_text = self._text_body.constants if self._text_body else (b"", b"")
+        *texts, last_text = (opening + first_text, *rest_of_text)
+        first_html, *rest_of_html = self._html_body.constants
+        *htmls, last_html = (last_text + between + first_html, *rest_of_html)
+        # In front of the text: From, To, Subject, Date and Message-ID.
+        self._frame = Frame([*[b""] * 5, *texts, *htmls, last_html + closing])
 
     def render(self, message: Message, *, campaign_id: CampaignId, template_id: TemplateId, at: datetime) -> Outgoing:
         """The mail for one recipient; `at` is its date. Raises CannotRender."""
@@ -88,11 +94,8 @@ class MailTemplate:
                 unstructured("Subject", subject),
                 _date_line(at),
                 f"Message-ID: <{message.sid}@{sender.rpartition('@')[2]}>\r\n".encode("ascii"),
-                self._opening,
-                self._encoded_text(scope, at, html),
-                self._between,
-                self._html_body.with_text(html),
-                self._closing,
+                *self._encoded_text(scope, at, html),
+                *self._html_body.between(html),
             ]
         except CannotRender as error:
             raise CannotRender(f"Template {template_id} cannot be made into this message: {error}.") from None
@@ -104,18 +107,19 @@ class MailTemplate:
             sender=sender,
             to=to,
             subject=subject,
-            content=b"".join(pieces),
+            content=self._frame.filled(pieces),
         )
 
-    def _encoded_text(self, scope: Scope, at: datetime, html: list[str]) -> bytes:
+    def _encoded_text(self, scope: Scope, at: datetime, html: list[str]) -> list[bytes]:
+        """What of the text part is the recipient's: pieces of its own template, or all of it."""
         if self._text is None or self._text_body is None:
             whole = self._html.whole(html)
             if len(whole) > MAX_CONVERTED:
                 raise CannotRender(
                     f"html: more than {MAX_CONVERTED:,} characters, too long to make a text from; add one"
                 )
-            return encoded(text_of(whole))
-        return self._text_body.with_text(self._text.render(scope, at))
+            return [encoded(text_of(whole))]
+        return self._text_body.between(self._text.render(scope, at))
 
 
 @lru_cache(maxsize=64)

@@ -39,18 +39,32 @@ def closed(piece: bytes) -> bytes:
 
 
 class Body:
-    """The constants of a text, encoded once."""
+    """The constants of a text, encoded once; the recipient's part goes between them."""
 
     def __init__(self, constants: Sequence[str], places: Sequence[int]) -> None:
         """`places`: which of the rendered texts stands after each constant but the last."""
         pieces = [*(closed(encoded(constant)) for constant in constants[:-1]), encoded(constants[-1])]
-        self._frame = b"%b".join(piece.replace(b"%", b"%%") for piece in pieces)
+        self.constants = pieces
         self._places = tuple(places)
 
-    def with_text(self, rendered: Sequence[str]) -> bytes:
-        """The encoded text with what was rendered between the constants."""
-        between = [_between(text) for text in rendered]
-        return self._frame % tuple([between[place] for place in self._places])
+    def between(self, rendered: Sequence[str]) -> list[bytes]:
+        """What was rendered, encoded, in the order of its places."""
+        encoded_once = [_between(text) for text in rendered]
+        return [encoded_once[place] for place in self._places]
+
+
+class Frame:
+    """Constants with room between one and the next, filled again and again."""
+
+    def __init__(self, constants: Sequence[bytes]) -> None:
+        self._pieces = [b""] * (2 * len(constants) - 1)
+        self._pieces[::2] = constants
+
+    def filled(self, between: Sequence[bytes]) -> bytes:
+        """All of it; `between` has one less than there are constants."""
+        pieces = self._pieces.copy()
+        pieces[1::2] = between
+        return b"".join(pieces)
 
 
 def _between(text: str) -> bytes:

@@ -107,9 +107,9 @@ class Part:
 
     def whole(self, rendered: Sequence[str]) -> str:
         """The constants with what was rendered between them."""
-        pieces = [self.constants[0]]
-        for place, constant in zip(self.places, self.constants[1:], strict=True):
-            pieces += (rendered[place], constant)
+        pieces = [*self.constants, *self.constants[1:]]
+        pieces[::2] = self.constants
+        pieces[1::2] = [rendered[place] for place in self.places]
         return "".join(pieces)
 
 
