@@ -32,13 +32,14 @@ MAIL = (
         )
     )
     + "".join(
-        f'<a href="https://shop.example.com/{n}?utm_source=m&amp;utm_campaign={{{{ campaign_id }}}}&amp;item={n:06}" '
+        f'<a href="https://shop.example.com/offers/{n}?utm_source=mail&amp;utm_campaign=week&amp;item={n:06}" '
         f'style="display:block;padding:12px 24px;background:#0a5;color:#ffffff;text-decoration:none">Offer {n}</a>\n'
         for n in range(1, 13)
     )
-    + '<p style="font-size:11px;color:#999999">You get this because {{ EMAIL }} is on our list.</p></td></tr></table>\n'
+    + '<p style="font-size:11px;color:#999999">You get this because {{ EMAIL }} is on our list; '
+    '<a href="https://shop.example.com/settings/{{ customer_id }}">change that</a>.</p></td></tr></table>\n'
 )
-"""About 4 kB of HTML, with what a real one has: a name, links that carry an id, an address at its end."""
+"""About 4 kB of HTML, with what a real one has: a name, links, an address and a link of one's own at its end."""
 
 SCENARIO = """
 [[tenants]]

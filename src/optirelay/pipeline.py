@@ -24,7 +24,7 @@ from optirelay.engine.jobs import Job, job
 from optirelay.engine.journal import DeadJournal
 from optirelay.engine.rendering import required_tags
 from optirelay.engine.reporting import begin_window, due_now, settle_lost_of, tell
-from optirelay.engine.settle import Known, seen_of, settle_late, skip, take_over, write_known
+from optirelay.engine.settle import Known, seen_of, settle_late, skip, skip_rest, take_over, write_known
 from optirelay.engine.slices import in_slices
 from optirelay.engine.syncing import behind, sync_listeners, sync_templates, tell_behind
 from optirelay.errors import TryLater
@@ -34,11 +34,10 @@ from optirelay.model import (
     ChannelName,
     Message,
     ProblemKind,
-    Skip,
     TenantId,
     day_of,
 )
-from optirelay.optimove import SendDetailsPage, get_customer_send_details_by_channel
+from optirelay.optimove import SendDetailsPage
 from optirelay.stages import campaigns, messages, notifications, recipients, sending
 from optirelay.store import Ledger, Notification
 from optirelay.store.batches import LockedBatch, TakenBatch
@@ -132,16 +131,11 @@ async def call_off(ctx: Context, tenant: TenantId, *, campaign: int) -> None:
         async with store.transaction() as ledger:
             batch = await ledger.batches.lock(number)
             if batch is not None and not batch.done:
-                await _skip_rest(ctx, ledger, batch)
+                await skip_rest(ctx, ledger, batch)
                 await ledger.batches.write(batch)
     async with store.transaction() as ledger:
         counts = await ledger.campaigns.counts_of(campaign)
         await _close_if_done(ctx, ledger, counts.channel, campaign)
-
-
-async def _skip_rest(ctx: Context, ledger: Ledger, batch: LockedBatch) -> None:
-    rest = await ledger.batches.unstarted_messages(batch)
-    await skip(ctx, ledger, batch, dict.fromkeys(rest, Skip.CANCELLED))
 
 
 # --- gather: a page of recipients becomes messages ------------------------------------------------------------------
@@ -155,17 +149,9 @@ async def gather(ctx: Context, tenant: TenantId, *, pass_: int, skip: int) -> No
         reading = await ledger.campaigns.reading(pass_)
         if reading is None or not reading.open or await ledger.pages.known(reading, skip):
             return
-    channel = ctx.channel_settings(tenant, reading.channel)
-    assert channel.scheduled_id is not None
-    tags = recipients.Tags(channel.address_attribute, channel.personalization)
-    call = get_customer_send_details_by_channel(
-        campaign_id=int(reading.campaign_id),
-        channel_id=channel.scheduled_id,
-        attributes=tags.asked,
-        skip=skip,
-        top=ctx.settings.tenants[tenant].page_size,
-    )
-    page = await ask(ctx, tenant, call)
+    channel, page_size = ctx.channel_settings(tenant, reading.channel), ctx.settings.tenants[tenant].page_size
+    tags = recipients.tags_of(channel)
+    page = await ask(ctx, tenant, recipients.page_call(reading.campaign_id, channel, tags, skip=skip, top=page_size))
     batches = messages.batches(await in_slices(page.rows, lambda rows: recipients.read_rows(rows, tags), size=200))
     async with store.transaction() as ledger:
         now = await ledger.campaigns.lock_reading(pass_)
@@ -186,7 +172,11 @@ async def gather(ctx: Context, tenant: TenantId, *, pass_: int, skip: int) -> No
         for template_id in added.held_templates:
             await troubles.tell_unknown_template(ledger, reading.channel, template_id)
         await ledger.batches.wake_senders()
-        await gather.put(ledger, pass_=pass_, skip=skip + len(page))
+        # Only now, because senders that end a batch wait for the campaign: they need not wait for a whole page.
+        if await ledger.campaigns.keep_running(now.campaign):
+            await gather.put(ledger, pass_=pass_, skip=skip + len(page))
+        else:
+            await call_off.put(ledger, campaign=now.campaign)
 
 
 async def _ends(ledger: Ledger, reading: Reading, page: SendDetailsPage) -> bool:
@@ -282,23 +272,28 @@ async def begin(
 
     It starts only where the batch is still ours and its campaign runs; what is known is written all the same.
     """
-    rate = ctx.channel_settings(tenant, channel).rate
     async with ctx.store.tenant(tenant).transaction() as ledger:
-        await _write_known(ctx, ledger, channel, known)
-        batch = await ledger.batches.lock(taken.id)
-        if batch is None or batch.fence != taken.fence or batch.done:
-            return Begun(lost=True)
-        if batch.campaign_state == CampaignState.CANCELLED:
-            await _skip_rest(ctx, ledger, batch)
-            await write_batch(ctx, ledger, batch)
-            return Begun(over=True)
-        if batch.waiting:
-            return Begun(over=True, next_due_at=utc_now())
-        if rate:
-            wait = await ledger.channels.slot_wait(channel, sending.slot_interval(rate))
-            if wait > sending.SLOT_AHEAD:
-                return Begun(wait=wait - sending.SLOT_AHEAD)
-        return await _begin_group(ctx, ledger, batch, most)
+        ended = await write_known(ctx, ledger, known)
+        begun = await _begin(ctx, ledger, taken, channel, most)
+        await _close_all_done(ctx, ledger, channel, ended)
+        return begun
+
+
+async def _begin(ctx: Context, ledger: Ledger, taken: TakenBatch, channel: ChannelName, most: int) -> Begun:
+    batch = await ledger.batches.lock(taken.id)
+    if batch is None or batch.fence != taken.fence or batch.done:
+        return Begun(lost=True)
+    if batch.campaign_state == CampaignState.CANCELLED:
+        await skip_rest(ctx, ledger, batch)
+        await write_batch(ctx, ledger, batch)
+        return Begun(over=True)
+    if batch.waiting:
+        return Begun(over=True, next_due_at=utc_now())
+    if rate := ctx.channel_settings(ledger.tenant, channel).rate:
+        wait = await ledger.channels.slot_wait(channel, sending.slot_interval(rate))
+        if wait > sending.SLOT_AHEAD:
+            return Begun(wait=wait - sending.SLOT_AHEAD)
+    return await _begin_group(ctx, ledger, batch, most)
 
 
 async def _begin_group(ctx: Context, ledger: Ledger, batch: LockedBatch, most: int) -> Begun:
@@ -307,7 +302,7 @@ async def _begin_group(ctx: Context, ledger: Ledger, batch: LockedBatch, most: i
     group = sending.next_group(
         following,
         utc_now(),
-        required=await required_tags(ledger, batch),
+        required=await required_tags(ctx, ledger, batch),
         only_to=settings.only_to,
         expire_after=settings.expire_after,
         quiet=ctx.quiet(ledger.tenant, batch.channel),
@@ -322,14 +317,14 @@ async def _begin_group(ctx: Context, ledger: Ledger, batch: LockedBatch, most: i
         interval = sending.slot_interval(settings.rate)
         first_slot_at = await ledger.channels.reserve_slots(batch.channel, len(group.start), interval)
     await write_batch(ctx, ledger, batch)
-    over = group.next_due_at is not None or len(following) < most
+    over = group.next_due_at is not None or not batch.unstarted
     return Begun(group.start, interval, first_slot_at, over=over, next_due_at=group.next_due_at)
 
 
 async def record(ctx: Context, tenant: TenantId, channel: ChannelName, known: Mapping[TakenBatch, Known]) -> None:
     """Write what is known of started groups, where no new group starts."""
     async with ctx.store.tenant(tenant).transaction() as ledger:
-        await _write_known(ctx, ledger, channel, known)
+        await _close_all_done(ctx, ledger, channel, await write_known(ctx, ledger, known))
 
 
 async def free(ctx: Context, tenant: TenantId, taken: TakenBatch, due_at: datetime | None) -> None:
@@ -338,8 +333,9 @@ async def free(ctx: Context, tenant: TenantId, taken: TakenBatch, due_at: dateti
         await ledger.batches.free(taken.id, taken.fence, due_at)
 
 
-async def _write_known(ctx: Context, ledger: Ledger, channel: ChannelName, known: Mapping[TakenBatch, Known]) -> None:
-    for campaign in dict.fromkeys(await write_known(ctx, ledger, known)):
+async def _close_all_done(ctx: Context, ledger: Ledger, channel: ChannelName, campaigns: Sequence[int]) -> None:
+    """Last in a transaction: until its end, others that end a batch of the campaign wait."""
+    for campaign in sorted(set(campaigns)):
         await _close_if_done(ctx, ledger, channel, campaign)
 
 

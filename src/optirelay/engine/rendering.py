@@ -13,10 +13,13 @@ from optirelay.store.batches import LockedBatch, TakenBatch
 MAILS_IN_A_SLICE = 32
 
 
-async def required_tags(ledger: Ledger, batch: LockedBatch) -> Sequence[str] | None:
+async def required_tags(ctx: Context, ledger: Ledger, batch: LockedBatch) -> Sequence[str] | None:
     """What the batch's template cannot do without; None where the template is not ours yet."""
     if batch.template_version is None:
         return None
+    known = ctx.prepared.get((ledger.tenant, batch.channel, batch.template_id, batch.template_version))
+    if known is not None:
+        return known.required
     return (await ledger.templates.content(batch.channel, batch.template_id, batch.template_version)).required
 
 

@@ -168,9 +168,16 @@ async def settle(
     `worker`: these are what it had in hand when it ended or went silent; what can be repeated goes at once.
     """
     now = utc_now()
-    later = {message: answer for message, answer in answers.items() if isinstance(answer, Later)}
-    doubtful = {message: answer for message, answer in answers.items() if isinstance(answer, Doubtful)}
-    over = {message: answer for message, answer in answers.items() if isinstance(answer, Accepted | Refused)}
+    later: dict[int, Later] = {}
+    doubtful: dict[int, Doubtful] = {}
+    over: dict[int, Accepted | Refused] = {}
+    for message, answer in answers.items():
+        if isinstance(answer, Later):
+            later[message] = answer
+        elif isinstance(answer, Doubtful):
+            doubtful[message] = answer
+        else:
+            over[message] = answer
     if later and not await _try_again(ctx, ledger, batch, later, now):
         over |= {message: Refused(Refusal.TOO_MANY_TRIES, answer.detail) for message, answer in later.items()}
     if batch.repeats:  # it may have arrived before, and only its provider can say that it did not
@@ -210,6 +217,12 @@ async def skip(ctx: Context, ledger: Ledger, batch: LockedBatch, skips: Mapping[
         await doubt(ctx, ledger, batch, {m: Doubtful(f"not sent again: {reason.value}") for m, reason in skips.items()})
     else:
         await ledger.batches.settle(batch, skips, utc_now())
+
+
+async def skip_rest(ctx: Context, ledger: Ledger, batch: LockedBatch) -> None:
+    """What of a cancelled campaign's batch has not started."""
+    rest = await ledger.batches.unstarted_messages(batch)
+    await skip(ctx, ledger, batch, dict.fromkeys(rest, Skip.CANCELLED))
 
 
 async def doubt(

@@ -5,8 +5,15 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from optirelay.addresses import read_email
-from optirelay.model import CustomerId, Recipient, Skip, TemplateId
-from optirelay.optimove import SendDetail, UnreadableRow
+from optirelay.model import CampaignId, CustomerId, Recipient, Skip, TemplateId
+from optirelay.optimove import (
+    Call,
+    SendDetail,
+    SendDetailsPage,
+    UnreadableRow,
+    get_customer_send_details_by_channel,
+)
+from optirelay.settings import ChannelSettings
 
 CONTROL_GROUP = 1
 """The ActionID of customers who were chosen to be left alone.
@@ -41,6 +48,21 @@ def never_ends(rows: int, *, same: int, received: int, handed_over: int) -> bool
     `handed_over` different messages.
     """
     return rows > 0 and (same >= MOST_SAME_PAGES or received > MOST_TIMES * (handed_over + rows))
+
+
+def tags_of(channel: ChannelSettings) -> Tags:
+    """What a channel needs to know of each customer."""
+    return Tags(channel.address_attribute, channel.personalization)
+
+
+def page_call(
+    campaign_id: CampaignId, channel: ChannelSettings, tags: Tags, *, skip: int, top: int
+) -> Call[SendDetailsPage]:
+    """The call for one page of a campaign's recipients on a channel with a scheduled_id."""
+    assert channel.scheduled_id is not None
+    return get_customer_send_details_by_channel(
+        campaign_id=int(campaign_id), channel_id=channel.scheduled_id, attributes=tags.asked, skip=skip, top=top
+    )
 
 
 def read_rows(rows: Sequence[SendDetail | UnreadableRow], tags: Tags) -> list[Recipient]:

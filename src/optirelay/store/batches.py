@@ -1,5 +1,6 @@
 """One tenant's batches: taken under a lease, started group by group, settled outcome by outcome."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
@@ -74,15 +75,20 @@ class LockedBatch:
         """Whether every message of it has an outcome."""
         return self.total == self.accepted + self.in_doubt + sum(self.skipped.values()) + sum(self.refused.values())
 
-    def count(self, state: str, reason: str | None) -> None:
-        """One more message ended so."""
+    @property
+    def unstarted(self) -> int:
+        """How many messages of it neither began nor were skipped."""
+        return self.total - self.begun - sum(self.skipped.values())
+
+    def count(self, state: str, reason: str | None, messages: int = 1) -> None:
+        """So many more messages ended so."""
         if state == "accepted":
-            self.accepted += 1
+            self.accepted += messages
         elif state == "in_doubt":
-            self.in_doubt += 1
+            self.in_doubt += messages
         else:
             reasons = self.skipped if state == "skipped" else self.refused
-            reasons[reason or ""] = reasons.get(reason or "", 0) + 1
+            reasons[reason or ""] = reasons.get(reason or "", 0) + messages
 
     def uncount_refusal(self, reason: str) -> None:
         """One refusal less."""
@@ -195,9 +201,9 @@ class Batches:
         except errors.UniqueViolation:
             await self._merge(batch, rows)
             return
-        for _, _, message, state, reason, *_ in rows:
-            batch.count(state, reason)
-            batch.begun += message > batch.started and state != "skipped"
+        for (state, reason), count in Counter((row[3], row[4]) for row in rows).items():
+            batch.count(state, reason, count)
+        batch.begun += sum(row[2] > batch.started and row[3] != "skipped" for row in rows)
 
     async def _merge(self, batch: LockedBatch, rows: list[tuple[Any, ...]]) -> None:
         await self._sql.do("incoming_outcomes")

@@ -121,6 +121,7 @@ class Campaigns:
 
     async def cancel(self, campaign_id: CampaignId) -> list[int]:
         """Nothing more of it starts from the commit on, on any channel. The campaigns that this ended."""
+        await self._sql.do("lock_passes", campaign_id=campaign_id, campaign=None)
         campaigns = await self._sql.values("cancel", campaign_id=campaign_id)
         for campaign in campaigns:
             await self._sql.do("end_passes", campaign=campaign)
@@ -128,6 +129,7 @@ class Campaigns:
 
     async def cancel_one(self, campaign: int) -> bool:
         """The operator's cancel, on one channel. False where it is complete or cancelled."""
+        await self._sql.do("lock_passes", campaign_id=None, campaign=campaign)
         if not await self._sql.do("cancel_one", campaign=campaign):
             return False
         await self._sql.do("end_passes", campaign=campaign)
@@ -150,8 +152,12 @@ class Campaigns:
         return await self._sql.row(Reading, "reading", pass_=pass_)
 
     async def lock_reading(self, pass_: int) -> Reading | None:
-        """The same, and nobody else adds a page to it or cancels its campaign until the transaction ends."""
+        """The same, and nobody else adds a page to it or ends it until the transaction ends."""
         return await self._sql.row(Reading, "lock_reading", pass_=pass_)
+
+    async def keep_running(self, campaign: int) -> bool:
+        """Whether it was not cancelled; nobody cancels it until the transaction ends."""
+        return bool(await self._sql.value("keep_running", campaign=campaign))
 
     async def read_again(self, reading: Reading, most: int) -> bool:
         """At a pass's empty page: start another reading where rows repeated in this one, `most` times in all."""

@@ -52,6 +52,7 @@ class MailTemplate:
     """A template whose constant parts are parsed and encoded already."""
 
     def __init__(self, content: TemplateContent, default_sender: str) -> None:
+        self.required = content.required
         sender = default_sender if content.sender is None else content.sender
         self._sender = _Sender(sender)
         self._subject = parse("subject", content.subject, TEXT)

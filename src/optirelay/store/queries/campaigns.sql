@@ -69,7 +69,16 @@ where p.tenant = %(tenant)s and p.id = %(pass_)s;
 -- name: lock_reading
 select p.id as pass_, p.number, p.reading, p.state, c.id as campaign, c.campaign_id, c.channel, c.planned_on, c.state as campaign_state, c.announced
 from pass p join campaign c on c.tenant = p.tenant and c.id = p.campaign
-where p.tenant = %(tenant)s and p.id = %(pass_)s for update of p for share of c;
+where p.tenant = %(tenant)s and p.id = %(pass_)s for update of p;
+
+-- name: keep_running
+select state <> 'cancelled' as running from campaign where tenant = %(tenant)s and id = %(campaign)s for share;
+
+-- name: lock_passes
+-- Before their campaigns are locked: whoever adds a page locks in this order, too.
+select p.id from pass p join campaign c on c.tenant = p.tenant and c.id = p.campaign
+where p.tenant = %(tenant)s and (c.campaign_id = %(campaign_id)s::text or c.id = %(campaign)s::bigint) and p.state <> 'done'
+order by p.id for update of p;
 
 -- name: reading_so_far
 select coalesce(sum(new), 0)::int as new, coalesce(sum(repeated), 0)::int as repeated
