@@ -12,7 +12,7 @@ import psutil
 from benchmarks import sink
 from benchmarks.copying import copied_per_second
 from benchmarks.house import MAIL, PLAIN, House, Lane, house, until
-from benchmarks.showing import shown_milliseconds
+from benchmarks.showing import audited, shown_milliseconds
 from benchmarks.table import Line
 
 MEGABYTE = 1_000_000
@@ -67,6 +67,7 @@ def measured(recipients: int, html: str) -> Run:
             until(lambda: opened.over(campaign_id))
             seconds = time.perf_counter() - began
             busy = sum(worker.cpu_times()[:2]) - busy
+        audited(opened)
         return Run(
             recipients / seconds,
             baseline,

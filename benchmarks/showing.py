@@ -25,6 +25,23 @@ def bench(options: argparse.Namespace) -> Sequence[Line]:
     return [Line(f"campaigns show at {recipients:,}", figures, "ms", bar=50, at_least=False)]
 
 
+def audited(opened: House) -> None:
+    """Rows, counters and pages must say the same. SystemExit where they do not."""
+
+    async def audit() -> list[str]:
+        with runtime.database(opened.settings) as conninfo:
+            async with runtime.open_context(opened.settings, conninfo) as ctx:
+                found = []
+                for shape in await operate.campaigns(ctx):
+                    found += await operate.audit(ctx, shape["tenant"], shape)
+                    if not shape["balanced"]:
+                        found.append(f"campaign {shape['campaign_id']} is not balanced")
+                return found
+
+    if differences := asyncio.run(audit()):
+        raise SystemExit("\n".join(differences))
+
+
 def shown_milliseconds(opened: House) -> float:
     """The median of some looks, in a process whose connection is open."""
 
