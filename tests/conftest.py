@@ -15,6 +15,25 @@ from optirelay.settings import Settings, read
 from optirelay.store._migrate import migrate
 from optirelay.store.embedded import EmbeddedPostgres
 
+LONG = ("test_ledger_model.py", "test_crash.py", "test_killed.py", "test_demo.py")
+"""Where single tests take from ten seconds to two minutes; the longest first."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Long tests begin first, on two workers, so that nobody waits for the last of them at the end."""
+    workers: int = getattr(config, "workerinput", {}).get("workercount", 1)
+    long = sorted((i for i in items if i.path.name in LONG), key=lambda item: LONG.index(item.path.name))
+    short = [item for item in items if item.path.name not in LONG]
+    size = -(-len(items) // workers)
+    ordered: list[pytest.Item] = []
+    for worker in range(workers):  # each gets a run of the list, of this size
+        first = long[worker::2] if worker < 2 and workers > 1 else ([] if workers > 1 else long)
+        rest = size - len(first)
+        ordered += [*first, *short[:rest]]
+        short = short[rest:]
+    items[:] = ordered + short
+
+
 TEMPLATE = "optirelay_template"
 LISTENER_SECRET = "a-listener-secret-of-32-characters"
 
