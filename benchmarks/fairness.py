@@ -11,7 +11,7 @@ from benchmarks.table import Line
 TEN = 10
 TRIES = 40
 LARGE = Lane()
-SMALL = Lane("small", 7002, "letters", 505)
+SMALL = Lane("small", 7002, "newsletter", 505)
 
 
 def bench(options: argparse.Namespace) -> Sequence[Line]:

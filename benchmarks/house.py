@@ -152,7 +152,8 @@ def house(
             "--config",
             str(config),
         )
-        subprocess.run(push, check=True, stdout=subprocess.DEVNULL)
+        for tenant in customers:
+            subprocess.run((*push, "--tenant", tenant), check=True, stdout=subprocess.DEVNULL)
         settings = load(config)
         database = stack.enter_context(
             psycopg.connect(stack.enter_context(runtime.database(settings)), autocommit=True)
