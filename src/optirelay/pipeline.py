@@ -212,7 +212,6 @@ class Begun:
     """A group that is started in committed state: now its messages may leave, each at its slot."""
 
     start: list[Message] = field(default_factory=list)
-    interval: timedelta = timedelta(0)  # between two slots
     first_slot_at: float = 0.0  # in the event loop's time
     wait: timedelta = timedelta(0)  # nothing started, because the rate has no slot until then
     over: bool = False  # nothing more of this batch can start now
@@ -312,13 +311,13 @@ async def _begin_group(ctx: Context, ledger: Ledger, batch: LockedBatch, most: i
     batch.started = max([batch.started, *group.skips, *(message.number for message in group.start)])
     if group.start:
         await begin_window(ctx, ledger, batch)
-    interval, first_slot_at = timedelta(0), 0.0
+    first_slot_at = 0.0
     if settings.rate and group.start:
         interval = sending.slot_interval(settings.rate)
         first_slot_at = await ledger.channels.reserve_slots(batch.channel, len(group.start), interval)
     await write_batch(ctx, ledger, batch)
     over = group.next_due_at is not None or not batch.unstarted
-    return Begun(group.start, interval, first_slot_at, over=over, next_due_at=group.next_due_at)
+    return Begun(group.start, first_slot_at, over=over, next_due_at=group.next_due_at)
 
 
 async def record(ctx: Context, tenant: TenantId, channel: ChannelName, known: Mapping[TakenBatch, Known]) -> None:

@@ -22,16 +22,23 @@ async def house(make_settings: MakeSettings) -> AsyncIterator[House]:
         yield opened
 
 
-async def slots_of(house: House, count: int) -> Slots:
-    interval = sending.slot_interval(RATE)
+class Shared:
+    """The channel's slots, as workers reserve them."""
 
-    async def reserve(more: int) -> float:
-        async with house.ctx.store.tenant(ACME).transaction() as ledger:
-            return await ledger.channels.reserve_slots(NEWSLETTER, more, interval)
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self.reserved = 0
 
-    first_at = await reserve(count)
-    late = sending.may_be_late(RATE)
-    return Slots(count, first_at=first_at, interval=interval, may_be_late=late, reserve=reserve)
+    async def reserve(self, count: int) -> float:
+        self.reserved += count
+        async with self._house.ctx.store.tenant(ACME).transaction() as ledger:
+            return await ledger.channels.reserve_slots(NEWSLETTER, count, sending.slot_interval(RATE))
+
+    async def of_a_worker(self, count: int) -> Slots:
+        late = sending.may_be_late(RATE)
+        slots = Slots(interval=sending.slot_interval(RATE), may_be_late=late, reserve=self.reserve)
+        slots.add(await self.reserve(count), count)
+        return slots
 
 
 async def leave(slots: Slots, count: int, left_at: list[float]) -> None:
@@ -48,10 +55,11 @@ def most_in_a_window(left_at: list[float]) -> int:
 
 async def test_a_worker_that_stood_still_lets_its_slots_go_and_does_not_catch_up(house: House) -> None:
     left_at: list[float] = []
-    slots = await slots_of(house, 80)  # for 0.8 s
+    channel = Shared(house)
+    slots = await channel.of_a_worker(80)  # for 0.8 s
     leaving = asyncio.create_task(leave(slots, 80, left_at))
     await asyncio.sleep(0.2)
-    others = asyncio.create_task(leave(await slots_of(house, 40), 40, left_at))  # theirs come right behind
+    others = asyncio.create_task(leave(await channel.of_a_worker(40), 40, left_at))  # theirs come right behind
     await asyncio.sleep(0.1)
     time.sleep(0.4)  # the whole process stands still
     await asyncio.gather(leaving, others)
@@ -61,6 +69,18 @@ async def test_a_worker_that_stood_still_lets_its_slots_go_and_does_not_catch_up
 
 async def test_slots_that_are_used_up_are_followed_by_new_ones(house: House) -> None:
     left_at: list[float] = []
-    await leave(await slots_of(house, 3), 12, left_at)
+    await leave(await Shared(house).of_a_worker(3), 12, left_at)
     assert len(left_at) == 12
+    assert most_in_a_window(left_at) <= RATE.count
+
+
+async def test_what_missed_its_slots_takes_those_of_the_next_group_and_none_goes_by_meanwhile(house: House) -> None:
+    channel = Shared(house)
+    slots = await channel.of_a_worker(40)  # for 0.4 s
+    slots.add(await channel.reserve(40), 40)  # the next group's, right behind
+    time.sleep(0.4)  # the whole process stands still, until nearly all of the first are over
+    left_at: list[float] = []
+    await asyncio.gather(*(leave(slots, 10, left_at) for _ in range(4)))  # the first group, over four connections
+    assert len(left_at) == 40
+    assert channel.reserved < 100  # with slots of its own each group would have needed 120
     assert most_in_a_window(left_at) <= RATE.count

@@ -18,6 +18,7 @@ from optirelay.engine.slots import Slots
 from optirelay.engine.wire import GroupWire
 from optirelay.errors import TryLater
 from optirelay.model import Answer, ChannelName, Later, Outgoing, TenantId
+from optirelay.settings import Rate
 from optirelay.stages import sending
 from optirelay.store import StoreUnavailable
 from optirelay.store.batches import TakenBatch
@@ -41,6 +42,7 @@ class Lane:
         self._name = channel
         self._channel = ctx.channels[tenant, channel]
         self._rate = ctx.channel_settings(tenant, channel).rate
+        self._slots = None if self._rate is None else self._slots_of(self._rate)
         self._batch: TakenBatch | None = None
         self._known: dict[TakenBatch, Known] = {}  # what became of started messages; not written yet
         self._under_way: dict[TakenBatch, set[int]] = {}  # started messages of which nothing is known
@@ -139,7 +141,7 @@ class Lane:
         """Give a started group to the channel; what is not on the wire in time is handed back."""
         numbers = {message.sid: message.number for message in begun.start}
         self._under_way.setdefault(batch, set()).update(numbers.values())
-        slots = self._slots(begun)
+        last_slot_at = None if self._slots is None else self._slots.add(begun.first_slot_at, len(numbers))
         try:
             outgoing, refused = await render(self._ctx, self.tenant, self._name, batch, begun.start)
         except Exception:
@@ -153,18 +155,20 @@ class Lane:
             {mail.sid: numbers[mail.sid] for mail in outgoing},
             lambda number, answer: self._learn(batch, number, answer),
             self._journal,
-            slots,
+            self._slots,
+            last_slot_at,
         )
         self._wires.add(wire)
         self._answered.clear()
         send = asyncio.create_task(self._send(batch, outgoing, wire))
         self._sends.add(send)
         send.add_done_callback(self._sends.discard)
-        if slots is None:
+        if last_slot_at is None:
             await self._all_begun(batch, wire)
         else:  # so that no slot is lost between two groups, the next is made ready before the last of this one has left
             self._before = asyncio.create_task(self._all_begun(batch, wire))
-            await asyncio.wait({self._before}, timeout=max(0.0, slots.last_in() - SLOT_AHEAD_SECONDS))
+            last_in = last_slot_at - asyncio.get_running_loop().time()
+            await asyncio.wait({self._before}, timeout=max(0.0, last_in - SLOT_AHEAD_SECONDS))
 
     async def _all_begun(self, batch: TakenBatch, wire: GroupWire) -> None:
         """Until every message of a group has begun, or its time is over; what then has not is handed back."""
@@ -176,21 +180,14 @@ class Lane:
         if wire.saturated:  # another group would only be handed back, too
             await self._wait_for(self._answered, LONGEST_SLEEP_SECONDS)
 
-    def _slots(self, begun: pipeline.Begun) -> Slots | None:
-        if self._rate is None:
-            return None
+    def _slots_of(self, rate: Rate) -> Slots:
+        interval = sending.slot_interval(rate)
 
         async def reserve(count: int) -> float:
             async with self._ctx.store.tenant(self.tenant).transaction() as ledger:
-                return await ledger.channels.reserve_slots(self._name, count, begun.interval)
+                return await ledger.channels.reserve_slots(self._name, count, interval)
 
-        return Slots(
-            len(begun.start),
-            first_at=begun.first_slot_at,
-            interval=begun.interval,
-            may_be_late=sending.may_be_late(self._rate),
-            reserve=reserve,
-        )
+        return Slots(interval=interval, may_be_late=sending.may_be_late(rate), reserve=reserve)
 
     async def _send(self, batch: TakenBatch, outgoing: list[Outgoing], wire: GroupWire) -> None:
         try:

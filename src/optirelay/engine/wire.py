@@ -26,8 +26,9 @@ class GroupWire:
         learn: Callable[[int, Answer], None],
         journal: Journal,
         slots: Slots | None,
+        last_slot_at: float | None,
     ) -> None:
-        """`slots` where the channel has a rate."""
+        """Where the channel has a rate: its slots, and when the last of the group's is, in the event loop's time."""
         self._loop = asyncio.get_running_loop()
         self._batch = batch
         self._journal = journal
@@ -37,8 +38,7 @@ class GroupWire:
         self._size = len(numbers)
         self._started_at = self._loop.time()
         self._slots = slots
-        last_slot_at = slots.last_at if slots is not None else self._started_at
-        self._late_at = max(last_slot_at, self._started_at) + HALF_SECOND.total_seconds()
+        self._late_at = max(last_slot_at or 0.0, self._started_at) + HALF_SECOND.total_seconds()
         self._closed = False
         self._settled = asyncio.Event()
         self._took_seconds = 0.0
