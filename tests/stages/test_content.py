@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from optirelay.model import CampaignId, CustomerId, Message, Outgoing, Sid, TemplateContent, TemplateId
 from optirelay.stages.content import BadTemplate, CannotRender, check, prepare
 from optirelay.stages.content.bounds import HTML, TEXT, BoundedEnvironment, Context, Output
-from optirelay.stages.content.mime import Body, Frame, encoded
+from optirelay.stages.content.frame import Frame
+from optirelay.stages.content.mime import Body, encoded
 from optirelay.stages.content.plain import text_template_of
-from optirelay.stages.content.templating import parse
+from optirelay.stages.content.templating import PlainValues, parse
 
 AT = datetime(2031, 4, 2, 10, 0, tzinfo=UTC)
 SENDER = "Acme <news@acme.example>"
@@ -274,15 +275,18 @@ PIECES = """
 {% cycle 'a', X %}|{{ now }}|{% unless X %}\r{% endunless %}|{% raw %}{{ X }}{% endraw %}
 {% comment %}no{% endcomment %}|{{ promo_codes }}
 text |=\t|\u20ac| |="""
+WORDS = st.text("abc XYZ.-@", max_size=80)
 SNIPPETS = ["\n", "x" * 77, " \n", *re.split(r"\n|(?<! )\|(?! )", PIECES)]
 
 
 @given(
     pieces=st.lists(st.sampled_from(SNIPPETS), max_size=12),
-    x=st.text(max_size=100),
-    y=st.text(max_size=20),
+    x=st.text(max_size=100) | WORDS,
+    y=st.text(max_size=20) | WORDS,
     environment=st.sampled_from([HTML, TEXT]),
 )
+@example(pieces=["{{ X }}", "{{ Y }}", "a {{ X }}"], x="x" * 75, y="Ana ", environment=HTML)
+@example(pieces=["{{ Y }}", "\n{{ X }}\n", " \n"], x="x" * 76, y="", environment=TEXT)
 @settings(max_examples=200, deadline=None)
 def test_rendering_piece_by_piece_gives_what_rendering_at_once_gives(
     pieces: list[str], x: str, y: str, environment: BoundedEnvironment
@@ -297,10 +301,23 @@ def test_rendering_piece_by_piece_gives_what_rendering_at_once_gives(
     part.template.render_with_context(context, at_once)
     assert part.whole(between) == at_once.getvalue()
 
-    joined = Frame((body := Body(part.constants, part.places)).constants).filled(body.between(between))
-    assert all(len(line) <= 76 for line in joined.split(b"\r\n"))
-    if "\r" not in x + y + source:
-        assert decoded(joined) == decoded(encoded(at_once.getvalue())) == at_once.getvalue()
+    body, plain = Body(part.constants, part.places), PlainValues.of(part)
+    for texts in (body.between(between), plain.fit(scope) if plain else None):
+        if texts is None:
+            continue
+        joined = Frame(body.constants).filled(texts).encode()
+        assert all(len(line) <= 76 for line in joined.split(b"\r\n"))
+        if "\r" not in x + y + source:
+            assert decoded(joined) == decoded(encoded(at_once.getvalue())) == at_once.getvalue()
+
+
+def test_values_that_need_nothing_are_put_in_as_they_are() -> None:
+    plain = PlainValues.of(parse("html", "a {{ X }} b {{ Y | default: 'you' }} c {{ X }}", HTML))
+    assert plain is not None
+    assert plain.fit({"X": "Ana", "Y": ""}) == ["Ana", "you", "Ana"]
+    for value in ("<b>", "caf\u00e9", "1=1", "a\nb", "x" * 76):
+        assert plain.fit({"X": "Ana", "Y": value}) is None
+    assert PlainValues.of(parse("html", "{{ X | upcase }}", HTML)) is None
 
 
 def decoded(body: bytes) -> str:

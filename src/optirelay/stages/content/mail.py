@@ -10,9 +10,18 @@ from hashlib import blake2b
 from optirelay.addresses import read_ascii_email
 from optirelay.model import CampaignId, Message, Outgoing, TemplateContent, TemplateId
 from optirelay.stages.content.bounds import HTML, TEXT, TEXT_FROM_HTML
-from optirelay.stages.content.mime import Body, Frame, encoded, mailbox, one_line, unstructured
+from optirelay.stages.content.frame import Frame
+from optirelay.stages.content.mime import Body, encoded, mailbox, one_line, unstructured
 from optirelay.stages.content.plain import text_of, text_template_of
-from optirelay.stages.content.templating import LIQUID, BadTemplate, CannotRender, Part, parse, refuse_unclosed
+from optirelay.stages.content.templating import (
+    LIQUID,
+    BadTemplate,
+    CannotRender,
+    Part,
+    PlainValues,
+    parse,
+    refuse_unclosed,
+)
 
 _PLAIN_ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,255}")
 
@@ -66,15 +75,15 @@ class MailTemplate:
             "MIME-Version: 1.0\r\n"
             f'Content-Type: multipart/alternative;\r\n boundary="{boundary}"\r\n\r\n'
             f"--{boundary}{_part_headers('plain')}"
-        ).encode()
-        between = f"\r\n--{boundary}{_part_headers('html')}".encode()
-        closing = f"\r\n--{boundary}--\r\n".encode()
-        first_text, *rest_of_text = self._text_body.constants if self._text_body else (b"", b"")
+        )
+        between = f"\r\n--{boundary}{_part_headers('html')}"
+        closing = f"\r\n--{boundary}--\r\n"
+        first_text, *rest_of_text = self._text_body.constants if self._text_body else ("", "")
         *texts, last_text = (opening + first_text, *rest_of_text)
         first_html, *rest_of_html = self._html_body.constants
         *htmls, last_html = (last_text + between + first_html, *rest_of_html)
-        # In front of the text: From, To, Subject, Date and Message-ID.
-        self._frame = Frame([*[b""] * 5, *texts, *htmls, last_html + closing])
+        self._frame = Frame(["", *texts, *htmls, last_html + closing])  # in front: From, To, Subject, Date, Message-ID
+        self._plain = None if self._text is None else PlainValues.of(self._text, self._html)
 
     def render(self, message: Message, *, campaign_id: CampaignId, template_id: TemplateId, at: datetime) -> Outgoing:
         """The mail for one recipient; `at` is its date. Raises CannotRender."""
@@ -88,16 +97,11 @@ class MailTemplate:
             sender_header, sender = self._sender.render(scope, at)
             to = _to_ascii_domain(message.address, "the recipient's address")
             subject = one_line(self._subject.whole(self._subject.render(scope, at)))
-            html = self._html.render(scope, at)
-            pieces = [
-                sender_header,
-                f"To: {to}\r\n".encode(),
-                unstructured("Subject", subject),
-                _date_line(at),
-                f"Message-ID: <{message.sid}@{sender.rpartition('@')[2]}>\r\n".encode("ascii"),
-                *self._encoded_text(scope, at, html),
-                *self._html_body.between(html),
-            ]
+            headers = (
+                f"{sender_header}To: {to}\r\n{unstructured('Subject', subject)}{_date_line(at)}"
+                f"Message-ID: <{message.sid}@{sender.rpartition('@')[2]}>\r\n"
+            )
+            content = self._frame.filled([headers, *self._between(scope, at)])
         except CannotRender as error:
             raise CannotRender(f"Template {template_id} cannot be made into this message: {error}.") from None
         return Outgoing(
@@ -108,10 +112,18 @@ class MailTemplate:
             sender=sender,
             to=to,
             subject=subject,
-            content=self._frame.filled(pieces),
+            content=content.encode(),
         )
 
-    def _encoded_text(self, scope: Scope, at: datetime, html: list[str]) -> list[bytes]:
+    def _between(self, scope: Scope, at: datetime) -> list[str]:
+        """What stands between the constants of text and HTML: mostly values that can stand there as they are."""
+        fit = None if self._plain is None else self._plain.fit(scope)
+        if fit is not None:
+            return fit
+        html = self._html.render(scope, at)
+        return [*self._encoded_text(scope, at, html), *self._html_body.between(html)]
+
+    def _encoded_text(self, scope: Scope, at: datetime, html: list[str]) -> list[str]:
         """What of the text part is the recipient's: pieces of its own template, or all of it."""
         if self._text is None or self._text_body is None:
             whole = self._html.whole(html)
@@ -119,13 +131,13 @@ class MailTemplate:
                 raise CannotRender(
                     f"html: more than {MAX_CONVERTED:,} characters, too long to make a text from; add one"
                 )
-            return [encoded(text_of(whole))]
+            return [encoded(text_of(whole)).decode()]
         return self._text_body.between(self._text.render(scope, at))
 
 
 @lru_cache(maxsize=64)
-def _date_line(at: datetime) -> bytes:
-    return f"Date: {format_datetime(at.astimezone(UTC))}\r\n".encode("ascii")
+def _date_line(at: datetime) -> str:
+    return f"Date: {format_datetime(at.astimezone(UTC))}\r\n"
 
 
 def _part_headers(subtype: str) -> str:
@@ -152,7 +164,7 @@ class _Sender:
         self._name = parse("from", name, TEXT)
         self._address = parse("from", address, TEXT)
         self.names = {*self._name.names, *self._address.names}
-        self._constant: tuple[bytes, str] | None = None
+        self._constant: tuple[str, str] | None = None
         if not (self._name.dynamic or self._address.dynamic):
             try:
                 self._constant = self._lines(name, address)
@@ -161,7 +173,7 @@ class _Sender:
                     f"from: {address.strip()!r} is no e-mail address; write it as Name <somebody@example.com>."
                 ) from None
 
-    def render(self, scope: Scope, at: datetime) -> tuple[bytes, str]:
+    def render(self, scope: Scope, at: datetime) -> tuple[str, str]:
         """The header line and the bare address."""
         if self._constant is not None:
             return self._constant
@@ -169,7 +181,7 @@ class _Sender:
         return self._lines(name, address)
 
     @staticmethod
-    def _lines(name: str, address: str) -> tuple[bytes, str]:
+    def _lines(name: str, address: str) -> tuple[str, str]:
         name = one_line(name)
         if len(name) > 1 and name[0] == name[-1] == '"':
             name = name[1:-1]

@@ -1,4 +1,4 @@
-"""Octets of a mail: quoted-printable made piece by piece, and header lines that nobody's value can break."""
+"""What a mail is made of: quoted-printable made piece by piece, and header lines that nobody's value can break."""
 
 import binascii
 import re
@@ -39,70 +39,60 @@ def closed(piece: bytes) -> bytes:
 
 
 class Body:
-    """The constants of a text, encoded once; the recipient's part goes between them."""
+    """The constants of a text, encoded once; the recipient's part goes between them, on lines of its own."""
 
     def __init__(self, constants: Sequence[str], places: Sequence[int]) -> None:
         """`places`: which of the rendered texts stands after each constant but the last."""
-        pieces = [*(closed(encoded(constant)) for constant in constants[:-1]), encoded(constants[-1])]
-        self.constants = pieces
+        first, *others = (encoded(constant) for constant in constants)
+        pieces = [first, *(SOFT_BREAK + other for other in others)]
+        self.constants = [*(closed(piece).decode() for piece in pieces[:-1]), pieces[-1].decode()]
         self._places = tuple(places)
 
-    def between(self, rendered: Sequence[str]) -> list[bytes]:
+    def between(self, rendered: Sequence[str]) -> list[str]:
         """What was rendered, encoded, in the order of its places."""
         encoded_once = [_between(text) for text in rendered]
         return [encoded_once[place] for place in self._places]
 
 
-class Frame:
-    """Constants with room between one and the next, filled again and again."""
-
-    def __init__(self, constants: Sequence[bytes]) -> None:
-        self._pieces = [b""] * (2 * len(constants) - 1)
-        self._pieces[::2] = constants
-
-    def filled(self, between: Sequence[bytes]) -> bytes:
-        """All of it; `between` has one less than there are constants."""
-        pieces = self._pieces.copy()
-        pieces[1::2] = between
-        return b"".join(pieces)
+def needs_no_encoding(texts: Sequence[str]) -> bool:
+    """Whether each of some texts can stand between the constants of a Body as it is."""
+    together = "".join(texts)
+    return (
+        together.isascii()
+        and together.isprintable()
+        and "=" not in together
+        and (len(together) < MAX_ENCODED_LINE or max(map(len, texts)) < MAX_ENCODED_LINE)
+    )
 
 
-def _between(text: str) -> bytes:
-    """Encoded text with a constant after it."""
-    return _short_between(text) if len(text) < MAX_ENCODED_LINE else closed(encoded(text))
-
-
-@lru_cache(maxsize=4096)
-def _short_between(text: str) -> bytes:
-    """Most values are a short word or number that needs no encoding, and many recipients share theirs."""
-    if text.isascii() and text.isprintable() and "=" not in text and text[-1:] != " ":
-        return text.encode("ascii") + SOFT_BREAK if text else b""
-    return closed(encoded(text))
+def _between(text: str) -> str:
+    """Encoded text that a soft line break follows."""
+    return text if needs_no_encoding((text,)) else closed(encoded(text)).removesuffix(SOFT_BREAK).decode()
 
 
 def one_line(text: str) -> str:
     """The text without anything that could end a header: each run of control characters is a space."""
-    return _UNPRINTABLE.sub(" ", text).strip()
+    return text.strip() if text.isprintable() else _UNPRINTABLE.sub(" ", text).strip()
 
 
-def unstructured(name: str, text: str) -> bytes:
+def unstructured(name: str, text: str) -> str:
     """A header line with free text, encoded and folded where needed, CRLF at its end."""
     return _short_unstructured(name, text) if len(text) < MAX_HEADER_LINE else _unstructured(name, text)
 
 
 @lru_cache(maxsize=4096)
-def _short_unstructured(name: str, text: str) -> bytes:
+def _short_unstructured(name: str, text: str) -> str:
     """Many recipients share theirs."""
     return _unstructured(name, text)
 
 
-def _unstructured(name: str, text: str) -> bytes:
+def _unstructured(name: str, text: str) -> str:
     text = one_line(text)
     shown = _encoded_words(text) if _NOT_BARE.search(text) else text
     return _folded(name, shown)
 
 
-def mailbox(name: str, display_name: str, address: str) -> bytes:
+def mailbox(name: str, display_name: str, address: str) -> str:
     """A header line with one address and whose it is, CRLF at its end."""
     display_name = one_line(display_name)
     if not display_name:
@@ -116,14 +106,14 @@ def mailbox(name: str, display_name: str, address: str) -> bytes:
     return _folded(name, f"{shown} <{address}>")
 
 
-def _folded(name: str, text: str) -> bytes:
+def _folded(name: str, text: str) -> str:
     """A header of single spaces; a line is longer than MAX_HEADER_LINE only where one word is."""
     lines = [f"{name}:"]
     for word in text.split(" "):
         if len(lines[-1]) + 1 + len(word) > MAX_HEADER_LINE and lines[-1] != f"{name}:":
             lines.append("")
         lines[-1] += f" {word}"
-    return "\r\n".join(lines).encode() + b"\r\n"
+    return "\r\n".join(lines) + "\r\n"
 
 
 def _encoded_words(text: str) -> str:

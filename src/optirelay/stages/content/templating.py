@@ -20,6 +20,8 @@ from liquid.token import Token
 
 from optirelay.errors import GiveUp, NeedsOperator
 from optirelay.stages.content.bounds import MAX_OUTPUT, MAX_WORK, BoundedEnvironment, Context, Output, RangeEnd
+from optirelay.stages.content.frame import Frame
+from optirelay.stages.content.mime import MAX_ENCODED_LINE, needs_no_encoding
 
 LIQUID = re.compile(r"\{%-?\s*raw\s*-?%\}.*?\{%-?\s*endraw\s*-?%\}|\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)
 """A piece of Liquid in a source that can be parsed."""
@@ -28,6 +30,7 @@ _SPECIAL = re.compile("[&<>\"']")
 _BLANK = re.compile(r"\{[{%]-?\s{100}")
 
 TOO_MUCH = f"it writes more than {MAX_OUTPUT:,} characters or works through more than {MAX_WORK:,}"
+MOST_PLAIN = MAX_OUTPUT // MAX_ENCODED_LINE  # places for short values
 NOT_TEXT = ("promo_codes", "now", "today")  # what is in scope and no string
 
 
@@ -55,12 +58,7 @@ class Value:
         value = scope.get(self.name)
         if not value:
             return self.default
-        return _escaped(str(value)) if self.escaped else str(value)
-
-
-def _escaped(text: str) -> str:
-    """As Liquid's autoescape does; most values have nothing to escape."""
-    return str(escape(text)) if _SPECIAL.search(text) else text
+        return str(escape(str(value))) if self.escaped else str(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +74,7 @@ class Part:
     places: tuple[int, ...]  # which of them stands between one constant and the next
     names: tuple[str, ...]  # the top-level names it looks up, without those it assigns itself
     template: BoundTemplate = field(repr=False)
+    frame: Frame = field(repr=False)
 
     def render(self, scope: Mapping[str, object], at: datetime) -> list[str]:
         """What each of `dynamic` comes to. Raises CannotRender."""
@@ -107,10 +106,31 @@ class Part:
 
     def whole(self, rendered: Sequence[str]) -> str:
         """The constants with what was rendered between them."""
-        pieces = [*self.constants, *self.constants[1:]]
-        pieces[::2] = self.constants
-        pieces[1::2] = [rendered[place] for place in self.places]
-        return "".join(pieces)
+        return self.frame.filled([rendered[place] for place in self.places])
+
+
+class PlainValues:
+    """What stands between the constants of some parts, where that is nothing but plain values."""
+
+    def __init__(self, values: Sequence[Value]) -> None:
+        """`values`: what stands in each place, in the order of the places."""
+        self._names = tuple(dict.fromkeys((value.name, value.default) for value in values))
+        numbers = {name: number for number, name in enumerate(self._names)}
+        self._places = tuple(numbers[value.name, value.default] for value in values)
+
+    @classmethod
+    def of(cls, *parts: Part) -> "PlainValues | None":
+        """None where something else stands there, too, or very much."""
+        dynamic = [part.dynamic[place] for part in parts for place in part.places]
+        values = [value for value in dynamic if isinstance(value, Value)]
+        return cls(values) if len(values) == len(dynamic) <= MOST_PLAIN else None
+
+    def fit(self, scope: Mapping[str, object]) -> list[str] | None:
+        """The text for each place; None where a value would have to be escaped or encoded."""
+        texts = [str(scope.get(name) or default) for name, default in self._names]
+        if not needs_no_encoding(texts) or _SPECIAL.search("".join(texts)):
+            return None
+        return [texts[place] for place in self._places]
 
 
 def parse(name: str, source: str, environment: BoundedEnvironment) -> Part:
@@ -134,7 +154,9 @@ def parse(name: str, source: str, environment: BoundedEnvironment) -> Part:
             value = _value_of(node, not_plain={*used.locals, *NOT_TEXT}, escaped=environment.autoescape)
             places.append(dynamic.setdefault(value or node, len(dynamic)))
             constants.append("")
-    return Part(name, tuple(constants), tuple(dynamic), tuple(places), tuple(sorted(used.globals)), template)
+    return Part(
+        name, tuple(constants), tuple(dynamic), tuple(places), tuple(sorted(used.globals)), template, Frame(constants)
+    )
 
 
 def refuse_unclosed(name: str, source: str) -> None:
