@@ -35,6 +35,8 @@ _TEXT_OCTETS = SLOT_OCTETS - _TEXT_AT
 _FREE, _BEGUN, _ANSWERED = 0, 1, 2
 _ACCEPTED, _ACCEPTED_WITH_ID, _REFUSED, _LATER, _DOUBTFUL = range(5)
 _NO_WAIT = -1.0
+_MOSTLY = Accepted()
+_MOSTLY_PACKED = _ANSWER.pack(_ACCEPTED, 0, _NO_WAIT)
 
 
 class Journal:
@@ -91,8 +93,12 @@ class Journal:
         slot = self._at.get((batch, message))
         if slot is None:
             return
-        kind, text, wait = _packed(answer)
         at = slot * SLOT_OCTETS
+        if answer == _MOSTLY:
+            self._map[at + _ANSWER_AT : at + _TEXT_AT] = _MOSTLY_PACKED
+            self._map[at] = _ANSWERED
+            return
+        kind, text, wait = _packed(answer)
         octets = text.encode("utf-8", "replace")[:_TEXT_OCTETS] if text else b""
         _ANSWER.pack_into(self._map, at + _ANSWER_AT, kind, len(octets), wait)
         if octets:

@@ -29,7 +29,7 @@ def batches(recipients: Iterable[Recipient]) -> list[PlannedBatch]:
 def _distinct(recipients: Iterable[Recipient]) -> Iterator[Recipient]:
     seen = set()
     for recipient in recipients:
-        key = (recipient.customer_id, recipient.template_id, recipient.occurrence)
+        key = (recipient.customer_id, recipient.template_id, recipient.send_at)
         if key not in seen:
             seen.add(key)
             yield recipient

@@ -92,7 +92,7 @@ def _read_row(row: SendDetail, names: Sequence[str], wanted: frozenset[str]) -> 
     values = {
         name: value
         for name, value in zip(names, row.attributes, strict=True)
-        if value is not None and not _missing(value)
+        if value and (text := value.strip()) and text != "NULL"  # a blank one and a NULL say nothing
     }
     address, skip = _read_address(values.get(names[0]))
     if names[0] not in wanted:
@@ -119,7 +119,7 @@ def _unusable(row: SendDetail) -> Skip | None:
     ):
         return Skip.UNREADABLE
     for value in row.attributes:
-        if value is not None and len(value) > LONGEST_VALUE:
+        if value and len(value) > LONGEST_VALUE:
             return Skip.UNREADABLE
     return None
 
@@ -127,12 +127,6 @@ def _unusable(row: SendDetail) -> Skip | None:
 def _read_group(group: int | None) -> int | None:
     """1 is the group of all whom Optimove puts into none."""
     return None if group is None or group == 1 or group > LARGEST_NUMBER else group
-
-
-def _missing(value: str) -> bool:
-    """Empty, blank, or the text NULL."""
-    text = value.strip()
-    return not text or text == "NULL"
 
 
 def _read_address(value: str | None) -> tuple[str | None, Skip | None]:

@@ -96,18 +96,21 @@ def next_group(
     and expires so much after that; any other so much after its send time.
     """
     group = Group()
-    open_at = earliest(now, quiet)
+    open_at, send_at = earliest(now, quiet), None
+    due_at = expires_at = now
     for message in messages:
-        due_at = earliest(message.send_at, quiet)
-        expires_at = due_at + expire_after
-        due_at = expires_at if required is None else min(max(due_at, open_at), expires_at)
+        if message.send_at != send_at:  # many share theirs
+            send_at = message.send_at
+            due_at = earliest(send_at, quiet)
+            expires_at = due_at + expire_after
+            due_at = expires_at if required is None else min(max(due_at, open_at), expires_at)
         if due_at > now:
             return Group(group.start, group.skips, due_at)
         if expires_at <= now:
             group.skips[message.number] = Skip.UNKNOWN_TEMPLATE if required is None else Skip.EXPIRED
-        elif not _allowed(message.address, only_to):
+        elif only_to and not _allowed(message.address, only_to):
             group.skips[message.number] = Skip.NOT_ALLOWED
-        elif any(name not in message.personalization for name in required or ()):
+        elif required and any(name not in message.personalization for name in required):
             group.skips[message.number] = Skip.MISSING_PERSONALIZATION
         else:
             group.start.append(message)
@@ -126,7 +129,7 @@ def sent_after(now: datetime, expire_after: timedelta, quiet: Quiet | None) -> d
 
 
 def _allowed(address: str, only_to: Sequence[str]) -> bool:
-    return not only_to or any(fnmatchcase(address.lower(), pattern.lower()) for pattern in only_to)
+    return any(fnmatchcase(address.lower(), pattern.lower()) for pattern in only_to)
 
 
 def most_at_once(rate: Rate | None, handled: int) -> int:
