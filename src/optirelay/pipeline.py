@@ -25,7 +25,6 @@ from optirelay.engine.journal import DeadJournal
 from optirelay.engine.rendering import required_tags
 from optirelay.engine.reporting import begin_window, due_now, settle_lost_of, tell
 from optirelay.engine.settle import Known, seen_of, settle_late, skip, skip_rest, take_over, write_known
-from optirelay.engine.slices import in_slices
 from optirelay.engine.syncing import behind, sync_listeners, sync_templates, tell_behind
 from optirelay.errors import TryLater
 from optirelay.model import (
@@ -85,6 +84,7 @@ async def _accept_some(ctx: Context, limit: int, *, set_aside: bool = False) -> 
 
 
 async def _accept_one(ctx: Context, ledger: Ledger, notification: Notification) -> None:
+    await ctx.way.give("notifications")
     told = notifications.read(notification.body)
     match campaigns.next_step(told, notification.hash, ctx.settings.tenants[ledger.tenant].channels):
         case campaigns.SendPlan() as plan:
@@ -144,6 +144,11 @@ async def call_off(ctx: Context, tenant: TenantId, *, campaign: int) -> None:
 @job
 async def gather(ctx: Context, tenant: TenantId, *, pass_: int, skip: int) -> None:
     """One page of recipients becomes messages in batches; only an empty page ends the reading."""
+    with ctx.way.at_work(pass_):
+        await _gather_page(ctx, tenant, pass_, skip)
+
+
+async def _gather_page(ctx: Context, tenant: TenantId, pass_: int, skip: int) -> None:
     store = ctx.store.tenant(tenant)
     async with store.transaction() as ledger:
         reading = await ledger.campaigns.reading(pass_)
@@ -152,7 +157,9 @@ async def gather(ctx: Context, tenant: TenantId, *, pass_: int, skip: int) -> No
     channel, page_size = ctx.channel_settings(tenant, reading.channel), ctx.settings.tenants[tenant].page_size
     tags = recipients.tags_of(channel)
     page = await ask(ctx, tenant, recipients.page_call(reading.campaign_id, channel, tags, skip=skip, top=page_size))
-    batches = messages.batches(await in_slices(page.rows, lambda rows: recipients.read_rows(rows, tags), size=200))
+    await ctx.way.give(pass_, len(page))
+    read = await ctx.way.in_slices(pass_, page.rows, lambda rows: recipients.read_rows(rows, tags), size=200)
+    batches = messages.batches(read)
     async with store.transaction() as ledger:
         now = await ledger.campaigns.lock_reading(pass_)
         if now is None or not now.open or now.reading != reading.reading or await ledger.pages.known(now, skip):
@@ -166,6 +173,7 @@ async def gather(ctx: Context, tenant: TenantId, *, pass_: int, skip: int) -> No
             digest=page.digest,
             expire_after=channel.expire_after,
             now=utc_now(),
+            between=lambda: ctx.way.give(pass_),
         )
         if not now.announced:
             await ledger.campaigns.announce(now.campaign)
@@ -273,6 +281,7 @@ async def begin(
     """
     async with ctx.store.tenant(tenant).transaction() as ledger:
         ended = await write_known(ctx, ledger, known)
+        await ctx.way.give((tenant, channel))
         begun = await _begin(ctx, ledger, taken, channel, most)
         await _close_all_done(ctx, ledger, channel, ended)
         return begun

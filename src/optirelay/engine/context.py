@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from optirelay.channels import Channel
 from optirelay.engine.turns import TooManyCalls, Turns
+from optirelay.engine.way import Way
 from optirelay.errors import GiveUp, InDoubt, NeedsOperator, OptirelayError, TryLater
 from optirelay.model import ChannelName, ProblemKind, TenantId
 from optirelay.optimove import (
@@ -38,6 +39,7 @@ class Context:
     optimove: Mapping[TenantId, OptimoveClient]
     channels: Mapping[tuple[TenantId, ChannelName], Channel]
     worker: str
+    way: Way = field(default_factory=Way)
     prepared: dict[tuple[TenantId, ChannelName, int, int], MailTemplate] = field(default_factory=dict)
 
     def channel_settings(self, tenant: TenantId, channel: ChannelName) -> ChannelSettings:

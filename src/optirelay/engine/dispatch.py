@@ -72,6 +72,7 @@ class Dispatch:
     async def _listen(self) -> None:
         async for name in self._ctx.store.listen():
             if name == NOTIFICATION_CHANNEL:
+                await self._ctx.way.give(name)
                 self._arrived.set()
             elif name == BATCH_CHANNEL:
                 for lane in self._lanes:

@@ -91,6 +91,7 @@ class Lane:
             await self._idle(may_take)
             return
         batch, most = self._batch, sending.most_at_once(self._rate, self._handled)
+        await self._way()
         if self._unsure:
             await hand_back_unsent(self._ctx, self.tenant, batch, self._spoken_for(batch))
         self._unsure = True
@@ -102,10 +103,14 @@ class Lane:
             self._batch = None
         if begun.over and begun.next_due_at is not None:
             self._resting[batch] = begun.next_due_at
+        await self._way(len(begun.start))
         if begun.start:
             await self._hand_over(batch, begun)
         elif begun.wait:
             await self._sleep(begun.wait.total_seconds())
+
+    async def _way(self, messages: int = 0) -> None:
+        await self._ctx.way.give((self.tenant, self._name), messages)
 
     def held(self) -> set[int]:
         """Batches that are in this lane's hands: their leases are to be renewed, and no others."""
@@ -128,7 +133,8 @@ class Lane:
         """Have what is known written; where that fails it stays known. Written twice, it changes nothing."""
         known, self._known = self._known, {}
         try:
-            written = await write(known)
+            with self._ctx.way.at_work((self.tenant, self._name)):
+                written = await write(known)
         except BaseException:
             for batch, of_batch in known.items():
                 self._known.setdefault(batch, Known()).add_unwritten(of_batch)
@@ -157,6 +163,7 @@ class Lane:
             self._journal,
             self._slots,
             last_slot_at,
+            self._way,
         )
         self._wires.add(wire)
         self._answered.clear()

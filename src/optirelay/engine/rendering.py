@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 
 from optirelay.clock import utc_now
 from optirelay.engine.context import Context
-from optirelay.engine.slices import in_slices
 from optirelay.model import ChannelName, Message, Outgoing, Refusal, Refused, TenantId
 from optirelay.stages.content import BadTemplate, CannotRender, MailTemplate, prepare
 from optirelay.store import Ledger
@@ -41,7 +40,7 @@ async def render(
             except CannotRender as error:
                 refused[message.number] = Refused(Refusal.RENDER_FAILED, str(error))
 
-    return await in_slices(group, mails, size=MAILS_IN_A_SLICE), refused
+    return await ctx.way.in_slices((tenant, channel), group, mails, size=MAILS_IN_A_SLICE), refused
 
 
 async def _prepared(ctx: Context, tenant: TenantId, channel: ChannelName, taken: TakenBatch) -> MailTemplate:

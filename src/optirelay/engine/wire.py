@@ -1,7 +1,7 @@
 """The wire of one group: when each of its messages may leave, which have, and what was answered."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 import structlog
 
@@ -27,6 +27,7 @@ class GroupWire:
         journal: Journal,
         slots: Slots | None,
         last_slot_at: float | None,
+        between: Callable[[], Awaitable[None]],
     ) -> None:
         """Where the channel has a rate: its slots, and when the last of the group's is, in the event loop's time."""
         self._loop = asyncio.get_running_loop()
@@ -38,6 +39,7 @@ class GroupWire:
         self._size = len(numbers)
         self._started_at = self._loop.time()
         self._slots = slots
+        self._between = between
         self._late_at = max(last_slot_at or 0.0, self._started_at) + HALF_SECOND.total_seconds()
         self._closed = False
         self._settled = asyncio.Event()
@@ -53,7 +55,7 @@ class GroupWire:
             return False
         self._turns += 1
         if self._turns % BEGUN_IN_A_TURN == 0:  # a channel that waits for nothing would leave no turn to others
-            await asyncio.sleep(0)
+            await self._between()
         if self._loop.time() > self._late_at:  # the process was stopped for long, or the machine slept
             self.close()
         if self._closed or sid not in self._waiting or not self._noted(self._waiting[sid]):

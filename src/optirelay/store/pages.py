@@ -1,7 +1,6 @@
 """One page of one tenant's recipients into the ledger, all of it or nothing, however often it is told."""
 
-import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -88,14 +87,16 @@ class Pages:
         digest: bytes,
         expire_after: timedelta,
         now: datetime,
+        between: Callable[[], Awaitable[None]],
     ) -> PageAdded:
         """Write a page's recipients as messages in batches, and count it.
 
         `batches` holds each distinct message of the page once; `received` counts its rows, `digest` is that of the
         answer. The reading must be locked and the page not known. Messages that the ledger has, and customers that an
-        earlier pass had, are left out.
+        earlier pass had, are left out. `between` is awaited between two batches: a page has thousands of rows.
         """
-        known, held = await self._write_new(reading, batches, expire_after, now)
+        adding = _Adding(reading, expire_after, now, between)
+        known, held = await self._write_new(adding, batches)
         distinct = sum(len(batch.recipients) for batch in batches)
         new = distinct - len(known)
         await self._sql.do(
@@ -114,17 +115,17 @@ class Pages:
         return PageAdded(new, held)
 
     async def _write_new(
-        self, reading: Reading, batches: Sequence[PlannedBatch], expire_after: timedelta, now: datetime
+        self, adding: "_Adding", batches: Sequence[PlannedBatch]
     ) -> tuple[list[Known], frozenset[TemplateId]]:
         """In a first reading all rows should be new: they are written at once, and only looked up where one is not."""
-        if reading.number == 1 and reading.reading == 1:
+        if adding.reading.number == 1 and adding.reading.reading == 1:
             try:
                 async with self._connection.transaction():
-                    return [], await self._write(reading, batches, expire_after, now)
+                    return [], await self._write(adding, batches)
             except errors.UniqueViolation:
                 pass
-        known = await self._known_rows(reading, batches)
-        return known, await self._write(reading, _without(batches, known), expire_after, now)
+        known = await self._known_rows(adding.reading, batches)
+        return known, await self._write(adding, _without(batches, known))
 
     async def _known_rows(self, reading: Reading, batches: Sequence[PlannedBatch]) -> list[Known]:
         await self._sql.do("incoming")
@@ -137,23 +138,22 @@ class Pages:
             Known, "known_rows", pass_=reading.pass_, planned_on=reading.planned_on, campaign=reading.campaign
         )
 
-    async def _write(
-        self, reading: Reading, batches: Sequence[PlannedBatch], expire_after: timedelta, now: datetime
-    ) -> frozenset[TemplateId]:
+    async def _write(self, adding: "_Adding", batches: Sequence[PlannedBatch]) -> frozenset[TemplateId]:
         if not batches:
             return frozenset()
+        reading = adding.reading
         versions = await self._versions(reading.channel, {b.template_id for b in batches if b.template_id is not None})
         numbers = await self._sql.values("batch_numbers", count=len(batches))
-        rows = _Rows(now)
+        rows = _Rows(adding.now)
         held = set()
         for number, batch in zip(numbers, batches, strict=True):
             version = None if batch.template_id is None else versions.get(batch.template_id)
             waits = _first_send_at(batch)
             if version is None and waits is not None and batch.template_id is not None:
                 held.add(batch.template_id)
-                waits += expire_after
+                waits += adding.expire_after
             rows.add(self._tenant, reading, number, batch, version, waits)
-            await asyncio.sleep(0)  # a page has thousands of rows: whoever else is at work here gets a turn
+            await adding.between()
         await self._sql.copy("copy_batches", rows.batches)
         await self._sql.copy("copy_messages", rows.messages, _MESSAGE_TYPES)
         await self._sql.copy("copy_personalization", rows.personalization, _PERSONALIZATION_TYPES)
@@ -164,6 +164,16 @@ class Pages:
         await self._sql.do("share_templates", channel=channel)
         rows = await self._sql.rows(_Version, "versions", channel=channel, template_ids=list(template_ids))
         return {row.template_id: row.version for row in rows}
+
+
+@dataclass(frozen=True, slots=True)
+class _Adding:
+    """How a page is added."""
+
+    reading: Reading
+    expire_after: timedelta
+    now: datetime
+    between: Callable[[], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
