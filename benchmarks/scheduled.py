@@ -1,8 +1,9 @@
 """A scheduled campaign from its notification until all of it is accepted: recipients per second, memory, disk."""
 
 import argparse
+import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Event, Thread
@@ -34,24 +35,34 @@ class Run:
     show_ms: float
 
 
+MAILS = {"4 kB mails rendered": MAIL, "without rendering": PLAIN}
+
+
 def bench(options: argparse.Namespace) -> Sequence[Line]:
-    """Every scheduled row of the table of bars."""
-    lines: list[Line] = []
-    seconds: dict[int, float] = {}
-    for recipients in options.recipients:
-        for name, html in (("4 kB mails rendered", MAIL), ("without rendering", PLAIN)):
-            runs = [measured(recipients, html) for _ in range(options.rounds)]
-            lines += _lines(f"{recipients:,} to null, {name}", runs)
-            if html == MAIL:
-                seconds[recipients] = _median_seconds(recipients, runs)
-    if len(seconds) > 1:
-        (few, fast), (many, slow) = min(seconds.items()), max(seconds.items())
-        lines.append(
-            Line(f"growth: time at {many:,} ÷ at {few:,}", [slow / fast], "times", bar=1.1 * many / few, at_least=False)
-        )
+    """Every scheduled row of the table of bars; each round measures all of them, so that an hour's mood hits all."""
+    runs: dict[tuple[int, str], list[Run]] = {
+        (recipients, name): [] for recipients in options.recipients for name in MAILS
+    }
+    for number in range(options.rounds):
+        for (recipients, name), so_far in runs.items():
+            so_far.append(measured(recipients, MAILS[name]))
+            print(f"round {number + 1}: {recipients:,}, {name}: {so_far[-1].per_second:,.0f}/s", file=sys.stderr)
+    lines = [line for (recipients, name), of in runs.items() for line in _lines(f"{recipients:,} to null, {name}", of)]
+    lines += _growth(runs, min(options.recipients), max(options.recipients))
     if options.mails:
         lines += sink.bench(options.mails, options.rounds)
     return lines
+
+
+def _growth(runs: Mapping[tuple[int, str], Sequence[Run]], few: int, many: int) -> Iterator[Line]:
+    if few < many:
+        rendered = next(iter(MAILS))
+        seconds = [
+            (few / a.per_second, many / b.per_second)
+            for a, b in zip(runs[few, rendered], runs[many, rendered], strict=True)
+        ]
+        what = f"growth: time at {many:,} ÷ at {few:,}"
+        yield Line(what, [slow / fast for fast, slow in seconds], "times", bar=1.1 * many / few, at_least=False)
 
 
 def measured(recipients: int, html: str) -> Run:
@@ -87,10 +98,6 @@ def _lines(what: str, runs: Sequence[Run]) -> Iterator[Line]:
     yield Line(f"{what}: memory of the worker", [one.most_memory for one in runs], "MB", bar=250, at_least=False)
     yield Line(f"{what}: ledger", [one.bytes_each for one in runs], "bytes a recipient", bar=400, at_least=False)
     yield Line(f"{what}: campaigns show", [one.show_ms for one in runs], "ms", bar=50, at_least=False)
-
-
-def _median_seconds(recipients: int, runs: Sequence[Run]) -> float:
-    return recipients / sorted(one.per_second for one in runs)[len(runs) // 2]
 
 
 def _bytes_each(opened: House, recipients: int) -> float:

@@ -225,9 +225,10 @@ async def test_events_and_the_other_calls_do_not_wait_for_each_other(database: s
         assert "no metrics_url" in sentence
 
 
-@pytest.mark.parametrize(("mode", "in_doubt"), [("totals", 1), ("increments", 2), ("events", 1)])
-async def test_calls_of_a_worker_that_died_are_in_doubt_where_they_add_up(
-    database: str, tmp_path: Path, mode: str, in_doubt: int
+@pytest.mark.parametrize("left", [True, False])
+@pytest.mark.parametrize(("mode", "additive"), [("totals", 1), ("increments", 2), ("events", 1)])
+async def test_calls_of_a_worker_that_died_are_in_doubt_where_they_left_and_add_up(
+    database: str, tmp_path: Path, mode: str, additive: int, left: bool
 ) -> None:
     async with open_tenants(database, tmp_path, acme=MODES[mode]) as tenants:
         await tenants.fetch(ACME, dict.fromkeys(PEOPLE, 17))
@@ -242,17 +243,18 @@ async def test_calls_of_a_worker_that_died_are_in_doubt_where_they_add_up(
         claimed = 0
         while True:
             async with dead.store.tenant(ACME).transaction() as ledger:
-                if await ledger.reports.claim(campaign.id, "dead", CALLS) is None:
+                if (call := await ledger.reports.claim(campaign.id, "dead", CALLS)) is None:
                     break
+                if left:  # else it was still waiting for its turn
+                    await ledger.reports.make(call.id)
                 claimed += 1
         assert claimed == (1 if mode == "events" else 2)
         await settle_lost_of(tenants.ctx, ACME, "dead")
         await tenants.report()
-        assert (await reported(tenants))["in_doubt_batches"] == in_doubt
-        assert (await tenants.people(ACME), await tenants.metrics(ACME)) == (
-            {},
-            {(17, 0): 6} if mode == "totals" else {},
-        )
+        assert (await reported(tenants))["in_doubt_batches"] == (additive if left else 0)
+        assert len(await tenants.people(ACME)) == (0 if left else 6)
+        told = {"totals": True, "increments": not left, "events": False}
+        assert await tenants.metrics(ACME) == ({(17, 0): 6} if told[mode] else {})
 
 
 async def test_an_earlier_total_never_overtakes_a_later_one(database: str, tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """What a step of the journey works with, and the one way to ask something of Optimove."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -55,17 +55,26 @@ class Context:
         return None if hours is None else Quiet(hours, self.settings.tenants[tenant].timezone)
 
 
-async def ask(ctx: Context, tenant: TenantId, call: Call[T], *, tells_refusal: bool = True) -> T:
+async def ask(
+    ctx: Context,
+    tenant: TenantId,
+    call: Call[T],
+    *,
+    tells_refusal: bool = True,
+    leaving: Callable[[], Awaitable[None]] | None = None,
+) -> T:
     """Send one call to a tenant's Optimove, when its turn comes. Errors are ours; what lasts is a problem.
 
     Too many calls (429) are no error: it is sent again in its next turn, or TryLater says when. A signed call goes
     without the key: it takes no turn. Without `tells_refusal` the caller knows what a GiveUp means; a doubt is always
-    the caller's to tell.
+    the caller's to tell. `leaving` is awaited when its turn has come, right before it leaves.
     """
     store = ctx.store.tenant(tenant)
     turns = Turns(store, ctx.settings.tenants[tenant].rate_limit, call.name)
     while True:
         number = None if call.signed else await turns.next()
+        if leaving is not None:
+            await leaving()
         try:
             with in_our_words():
                 answer = await ctx.optimove[tenant].send(call)

@@ -175,9 +175,9 @@ async def settle_lost_of(ctx: Context, tenant: TenantId, worker: str) -> None:
 
 
 async def _settle_lost(ledger: Ledger, calls: Sequence[LostReport]) -> None:
-    """Totals go again, with the job that was to send them; what adds up is in doubt."""
+    """Totals, and what never left, go again, with the job that was to send them; what may count twice is in doubt."""
     for lost in calls:
-        if lost.additive:
+        if lost.maybe_counted:
             await _doubt(ledger, lost.id, lost.call, "its sender ended before an answer came")
         else:
             await ledger.reports.settle(lost.id, "ready")
@@ -187,11 +187,16 @@ async def send_report(ctx: Context, tenant: TenantId, claimed: ClaimedReport) ->
     """Make one frozen call. Raises where it was not made and has to go again."""
     store = ctx.store.tenant(tenant)
     settings = ctx.settings.tenants[tenant]
+
+    async def leaving() -> None:
+        async with store.transaction() as ledger:
+            await ledger.reports.make(claimed.id)
+
     try:
         if claimed.call == metrics.SAVE_EVENT and not (settings.metrics_url and settings.metrics_token):
             raise NeedsOperator(f"tenant {tenant} has events to save, and no metrics_url or no metrics_token any more")
         call = metrics.thaw(claimed.call, claimed.body, additive=claimed.additive)
-        await ask(ctx, tenant, call, tells_refusal=False)
+        await ask(ctx, tenant, call, tells_refusal=False, leaving=leaving)
     except InDoubt as error:
         async with store.transaction() as ledger:
             await _doubt(ledger, claimed.id, claimed.call, str(error))

@@ -52,7 +52,7 @@ class LostReport:
 
     id: int
     call: str
-    additive: bool
+    maybe_counted: bool  # it left, and is one that counts again when it is made again
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +168,10 @@ class Reports:
         return await self._sql.row(
             ClaimedReport, "claim_report_batch", campaign=campaign, worker=worker, calls=list(calls)
         )
+
+    async def make(self, report_batch: int) -> None:
+        """A claimed call is about to leave; to be committed before it does."""
+        await self._sql.do("make_report_batch", id=report_batch)
 
     async def settle(self, report_batch: int, state: str, answer: str | None = None) -> None:
         """What became of a call: answered, ready (nothing was written), in_doubt or refused."""

@@ -101,7 +101,7 @@ returning id;
 
 -- name: claim_report_batch
 -- The next frozen batch that nobody is sending. Of totals the later must not be overtaken by the earlier.
-update report_batch set state = 'sent', sent_at = clock_timestamp(), worker = %(worker)s
+update report_batch set state = 'sent', sent_at = clock_timestamp(), made_at = null, worker = %(worker)s
 where tenant = %(tenant)s and id = (
   select r.id from report_batch r
   where r.tenant = %(tenant)s and r.campaign = %(campaign)s and r.state = 'ready' and r.call = any(%(calls)s)
@@ -111,6 +111,9 @@ where tenant = %(tenant)s and id = (
   order by r.id limit 1 for update skip locked
 )
 returning id, call, body, additive;
+
+-- name: make_report_batch
+update report_batch set made_at = clock_timestamp() where tenant = %(tenant)s and id = %(id)s;
 
 -- name: set_too_late
 -- Not sent yet, or to be sent again, and its first event is older than that.
@@ -125,7 +128,7 @@ where tenant = %(tenant)s and id = %(id)s and state in ('sent', 'in_doubt');
 
 -- name: lost_report_batches
 -- Claimed longer ago than any call takes: whoever sent them is gone.
-select id, call, additive from report_batch
+select id, call, additive and made_at is not null as maybe_counted from report_batch
 where tenant = %(tenant)s and campaign = %(campaign)s and state = 'sent' and sent_at < clock_timestamp() - %(silence)s::interval
 for update skip locked;
 
@@ -133,7 +136,7 @@ for update skip locked;
 select exists (select from report_batch where tenant = %(tenant)s and campaign = %(campaign)s and state = 'sent') as under_way;
 
 -- name: report_batches_of_worker
-select id, call, additive from report_batch where tenant = %(tenant)s and state = 'sent' and worker = %(worker)s for update;
+select id, call, additive and made_at is not null as maybe_counted from report_batch where tenant = %(tenant)s and state = 'sent' and worker = %(worker)s for update;
 
 -- name: resolve_report_batch
 -- What an operator says of one in doubt; the campaign that it is about.

@@ -17,6 +17,9 @@ alter table report_batch drop constraint report_batch_state_check,
   add constraint report_batch_state_check check (state in ('ready', 'sent', 'answered', 'in_doubt', 'refused', 'too_late'));
 -- The report that it is a part of: the number in `told`.
 alter table report_batch add column report bigint;
+-- When it last left for Optimove: until then its sender only waits for its turn.
+alter table report_batch add column made_at timestamptz;
+update report_batch set made_at = sent_at;
 -- When the first of what it tells happened, where that must not be long ago.
 alter table report_batch add column oldest_at timestamptz;
 -- Of Optimove's answer: pages without end are known by it. Null: read before this was kept.
