@@ -43,17 +43,21 @@ class Tenants:
             {"CustomerID": c, "TemplateID": t, "ScheduledTime": now, "CustomerAttributes": [f"{c}@example.com", "Ana"]}
             for c, t in customers.items()
         ]
-        plan = {"id": int(CAMPAIGN), "channel": 504, "templates": [17], "customers": [], "rows": rows, "events": []}
-        await self.sim(tenant, "campaigns", plan)
+        await self.fetch_plan(tenant, {"templates": [17], "customers": [], "rows": rows})
+
+    async def fetch_plan(self, tenant: TenantId, plan: Mapping[str, Any], events: Sequence[int] = (13,)) -> None:
+        """A campaign as the simulator makes it is announced like this, and its people are in the ledger."""
+        await self.sim(tenant, "campaigns", {"id": int(CAMPAIGN), "channel": 504, "events": [], **plan})
         await self.sim(tenant, f"campaigns/{CAMPAIGN}/fire", {"events": []})
-        body = f'{{"EventTypeID":13,"TimeStamp":"{now}","CampaignID":{CAMPAIGN},"ChannelID":504}}'
-        await self.ctx.store.keep_notifications([(tenant, body.encode())])
+        now = utc_now().strftime("%Y-%m-%d %H:%M:%S")
+        for event in events:
+            body = f'{{"EventTypeID":{event},"TimeStamp":"{now}","CampaignID":{CAMPAIGN},"ChannelID":504}}'
+            await self.ctx.store.keep_notifications([(tenant, body.encode())])
         while await pipeline.accept(self.ctx):
             pass
-        for ids in await self.jobs("gather"):
-            await pipeline.gather.run(self.ctx, tenant, pass_=ids["pass_"], skip=ids["skip"])
-        for ids in await self.jobs("gather"):
-            await pipeline.gather.run(self.ctx, tenant, pass_=ids["pass_"], skip=ids["skip"])
+        while jobs := await self.jobs("gather"):
+            for ids in jobs:
+                await pipeline.gather.run(self.ctx, tenant, pass_=ids["pass_"], skip=ids["skip"])
 
     async def sim(self, tenant: TenantId, what: str, entry: Mapping[str, Any]) -> None:
         """Have the tenant's Optimove do something."""
@@ -121,6 +125,17 @@ class Tenants:
         """The sid of what is in doubt."""
         return next(str(d["sid"]) for d in await operate.doubts(self.ctx, tenant) if d["customer_id"] == customer)
 
+    async def ledger(self, tenant: TenantId) -> list[tuple[str, int, int, str]]:
+        """State, template, recipient group and customer of every message."""
+        async with self.ctx.store.tenant(tenant).transaction() as ledger:
+            cursor = await ledger.connection.execute(
+                "select v.state, m.template_id, coalesce(m.recipient_group, 1), m.customer_id from message m "
+                "join message_state v on v.tenant = m.tenant and v.planned_on = m.planned_on and v.id = m.id "
+                "where m.tenant = %s",
+                (self.ctx.store.number_of(tenant),),
+            )
+            return await cursor.fetchall()
+
     async def sql(self, statement: str, *values: Any) -> None:
         """Change the ledger behind everybody's back."""
         async with self.ctx.store.pool.connection() as connection:
@@ -158,6 +173,7 @@ async def open_tenants(database: str, folder: Path, **tenants: Mapping[str, Any]
                 "key": f"{name}-key",
                 "metrics_token": f"{name}-tökèn",
                 "channels": {"504": "Mail"},
+                "customers": how.get("customers", 0),
             }
             quirks = {"calls": "10000/1s", **how.get("quirks", {})}
             simulator = await stack.enter_async_context(Simulator(scenario={"tenants": [known], "quirks": quirks}))
@@ -170,7 +186,7 @@ async def open_tenants(database: str, folder: Path, **tenants: Mapping[str, Any]
                 "listener_secret": LISTENER_SECRET,
                 "rate_limit": "10000/1s",
                 "channels": {"newsletter": _CHANNEL},
-                **{key: value for key, value in how.items() if key != "quirks"},
+                **{key: value for key, value in how.items() if key not in ("quirks", "customers")},
             }
         settings = read(document, path=folder / "optirelay.toml")
         ctx = await stack.enter_async_context(runtime.open_context(settings, database))

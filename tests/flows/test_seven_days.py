@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import hmac
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -77,6 +78,54 @@ async def test_three_tenants_are_told_for_seven_days_each_in_its_own_way(databas
             [],
             [],
         )
+
+
+class Mixed(dict[str, Answer]):
+    """Some are refused and some in doubt, by whoever they are."""
+
+    def __missing__(self, customer: str) -> Answer:
+        kind = sum(customer.encode()) % 9
+        return Refused(Refusal.REJECTED, "550") if kind == 0 else Doubtful("cut") if kind == 1 else Accepted()
+
+
+UNPLEASANT = {"page_cap": 9, "ids": "strings", "control_group": "rows", "recipient_groups": "rows"}
+
+
+async def test_at_the_end_a_marketer_of_an_unpleasant_optimove_sees_what_the_ledger_holds(
+    database: str, tmp_path: Path
+) -> None:
+    quirks = {
+        "totals": {"attributes": "joined", "paging": "shifting"},
+        "increments": {"attributes": "singular", "metrics": "add"},
+        "events": {"attributes": "joined"},
+    }
+    modes = {name: {**how, "customers": 120, "quirks": UNPLEASANT | quirks[name]} for name, how in MODES.items()}
+    async with open_tenants(database, tmp_path, **modes) as tenants:
+        names = list(tenants.optimove)
+        for name in names:
+            await tenants.fetch_plan(name, {"templates": [17, 18], "send_at": ["+0s"]}, events=(5, 1, 13, 2, 1, 13))
+            await tenants.send(name, Mixed(), most=40)
+        await tenants.report()
+        for name in names:
+            await tenants.pass_by(9 * HOUR, 3 * HOUR)
+            await tenants.send(name, Mixed())
+        await tenants.pass_by(DAY, 6 * HOUR)
+        for name in names:
+            doubts = [str(doubt["sid"]) for doubt in await operate.doubts(tenants.ctx, name)]
+            assert len(doubts) > 4
+            await operate.resolve_doubts(tenants.ctx, Decision.SENT, "asked", tenant=name, sids=doubts[::2])
+        await tenants.pass_by(6 * DAY, 6 * HOUR)
+        for name in names:
+            rows = await tenants.ledger(name)
+            states = Counter(state for state, *_ in rows)
+            assert (len(rows), states["skipped"] >= 12, states["in_doubt"] > 2) == (120, True, True)
+            word = {"accepted": "sent", "refused": "dropped"}
+            over = [(word[state], template, group, who) for state, template, group, who in rows if state in word]
+            assert await tenants.people(name) == Counter(over)
+            assert len({group for _, _, group, _ in over}) > 1
+            by_metric = Counter((template, {"sent": 0, "dropped": 5}[event]) for event, template, *_ in over)
+            assert await tenants.metrics(name) == ({} if name == "events" else by_metric)
+            assert (await reported(tenants, name))["accepted"] == states["accepted"]
 
 
 async def test_reports_come_regularly_then_at_the_end_and_only_what_is_new_makes_calls(
