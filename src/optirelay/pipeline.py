@@ -27,15 +27,7 @@ from optirelay.engine.reporting import begin_window, due_now, settle_lost_of, te
 from optirelay.engine.settle import Known, seen_of, settle_late, skip, skip_rest, take_over, write_known
 from optirelay.engine.syncing import behind, sync_listeners, sync_templates, tell_behind
 from optirelay.errors import TryLater
-from optirelay.model import (
-    CampaignId,
-    CampaignState,
-    ChannelName,
-    Message,
-    ProblemKind,
-    TenantId,
-    day_of,
-)
+from optirelay.model import CampaignId, CampaignState, ChannelName, Message, ProblemKind, TenantId, day_of
 from optirelay.optimove import SendDetailsPage
 from optirelay.stages import campaigns, messages, notifications, recipients, sending
 from optirelay.store import Ledger, Notification

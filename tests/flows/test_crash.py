@@ -26,7 +26,7 @@ def folder() -> Iterator[Path]:
 
 async def verdict_on(name: str, folder: Path) -> Verdict:
     """Carry a case out; where the machine lacks its tool, a skip that names it, and in CI a failure."""
-    case = Case(folder=folder, say=print, messages=MESSAGES, takeover_after="2s", seconds=18)
+    case = Case(folder=folder, say=print, messages=MESSAGES, takeover_after="2s", seconds=14)
     try:
         return await CASES[name](case)
     except Missing as missing:

@@ -28,7 +28,7 @@ from tests.model.worker import Worker
 from tests.model.world import CHANNELS, World, open_world
 
 MORE = "OPTIRELAY_MODEL_STEPS"  # so many instead, and others on each run: `scripts/test tests/model --timeout 0`
-STEPS = int(os.environ.get(MORE, "1200"))  # at least
+STEPS = int(os.environ.get(MORE, "1000"))  # at least
 STEPS_PER_EXAMPLE = 80
 EXAMPLES = STEPS // 52  # some examples are shorter
 MOST_WORKERS = 3
