@@ -928,6 +928,14 @@ def test_simulate_on_a_port_that_is_taken_is_a_sentence(terminal: Terminal) -> N
     assert "Cannot listen" in ran.err
 
 
+def test_simulate_tells_its_address_at_once_also_through_a_pipe() -> None:
+    with subprocess.Popen([*PROGRAM, "simulate", "--listen", "127.0.0.1:0"], stdout=subprocess.PIPE) as running:
+        assert running.stdout is not None
+        told = running.stdout.readline().decode()
+        running.terminate()
+    assert re.fullmatch(r"Optimove is simulated on http://127\.0\.0\.1:\d+\n", told)
+
+
 def test_serve_becomes_ready_and_ends_with_all_that_it_started(terminal: Terminal, database: str) -> None:
     port = free_port()
     terminal.write(settings(database=database, port=port, workers=2))

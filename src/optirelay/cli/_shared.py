@@ -99,7 +99,7 @@ def _cannot_write(path: Path, error: OSError) -> NeedsOperator:
 
 def say(text: str) -> None:
     """A line for the person at the terminal."""
-    print(text)
+    print(text, flush=True)  # somebody may read it through a pipe while the command goes on
 
 
 def complain(text: str) -> None:

@@ -50,9 +50,13 @@ def names_in(settings: Settings) -> dict[TenantId, tuple[str, ...]]:
     return {TenantId(name): tuple(tenant.channels) for name, tenant in settings.tenants.items()}
 
 
+def _print_line(line: str) -> None:
+    print(line, flush=True)  # noqa: T201 - the dry run's; whoever reads it through a pipe sees it when it happens
+
+
 @asynccontextmanager
 async def open_context(
-    settings: Settings, conninfo: str, *, print_line: Callable[[str], None] = print
+    settings: Settings, conninfo: str, *, print_line: Callable[[str], None] = _print_line
 ) -> AsyncIterator[Context]:
     """All parts that a step of the journey needs, open until the end."""
     async with AsyncExitStack() as stack:
