@@ -4,9 +4,19 @@ import asyncio
 import time
 from collections.abc import Sequence
 
+import pytest
+
+from optirelay.engine import way as way_module
 from optirelay.engine.way import LITTLE, LONGEST_SECONDS, Way
 
 MUCH = 10 * LITTLE
+
+
+@pytest.fixture
+def slowly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever is at work may take long, so that a busy machine's pauses are none."""
+    monkeypatch.setattr(way_module, "STEP_SECONDS", 20.0)
+    monkeypatch.setattr(way_module, "LONGEST_SECONDS", 40.0)
 
 
 async def large(way: Way) -> None:
@@ -18,6 +28,7 @@ async def goes_on(working: "asyncio.Task[None]", seconds: float = 0.05) -> bool:
     return working.done()
 
 
+@pytest.mark.usefixtures("slowly")
 async def test_who_has_much_to_do_waits_until_the_others_are_done() -> None:
     way = Way()
     await large(way)  # alone, it waits for nobody
@@ -30,7 +41,8 @@ async def test_who_has_much_to_do_waits_until_the_others_are_done() -> None:
     assert await goes_on(working, seconds=10)
 
 
-async def test_a_step_keeps_the_way_until_the_next_can_come() -> None:
+async def test_a_step_keeps_the_way_until_the_next_can_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(way_module, "LINGER_SECONDS", 1.0)
     way = Way()
     await way.give("small", 10)
     working = asyncio.create_task(large(way))
@@ -38,11 +50,12 @@ async def test_a_step_keeps_the_way_until_the_next_can_come() -> None:
     assert await goes_on(working, seconds=10)
 
 
+@pytest.mark.usefixtures("slowly")
 async def test_two_who_have_much_to_do_wait_for_nobody() -> None:
     way = Way()
     await asyncio.gather(*(way.give(whose, MUCH) for whose in "ab"))
     with way.at_work("a"):
-        await asyncio.wait_for(way.give("b"), 0.05)
+        await asyncio.wait_for(way.give("b"), 10)
 
 
 async def test_however_many_little_ones_there_are_a_large_one_goes_on() -> None:
@@ -67,17 +80,18 @@ async def test_however_many_little_ones_there_are_a_large_one_goes_on() -> None:
     assert steps > 50
 
 
+@pytest.mark.usefixtures("slowly")
 async def test_what_was_done_long_ago_is_forgotten() -> None:
     way = Way()
-    await way.give("once large", LITTLE + 100)
-    working = asyncio.create_task(large(way))
-    with way.at_work("once large"):
-        assert await goes_on(working, seconds=1)
-    await asyncio.sleep(0.3)  # by now it has room for a few rows again
-    working = asyncio.create_task(large(way))
-    with way.at_work("once large"):
-        assert not await goes_on(working, seconds=0.01)
-    await working
+    await way.give("large too", MUCH)
+    await way.give("large for a moment", LITTLE + 100)
+    with way.at_work("large too"):
+        assert await goes_on(asyncio.create_task(large(way)), seconds=10)
+    await asyncio.sleep(0.3)  # 100 rows are forgotten in less
+    with way.at_work("large for a moment"):
+        working = asyncio.create_task(large(way))
+        assert not await goes_on(working)
+    assert await goes_on(working, seconds=10)
 
 
 async def test_all_is_done_slice_by_slice_in_its_order() -> None:

@@ -50,7 +50,7 @@ class Way:
             self._take()
         else:
             while (ahead := self._until - time.monotonic()) > 0:
-                await asyncio.sleep(ahead)
+                await asyncio.sleep(min(ahead, LINGER_SECONDS))  # they may be done before
         await asyncio.sleep(0)  # others of its kind get a turn, too
 
     async def in_slices(
