@@ -51,13 +51,13 @@ async def arrived(house: House, messages: float) -> None:
     await house.until(there, f"{messages:.0f} messages had not arrived", seconds=120)
 
 
-async def concluded(house: House, *, interruptions: int, troubles: list[str], in_doubt_too: int = 0) -> Verdict:
+async def concluded(house: House, *, interruptions: int, troubles: list[str]) -> Verdict:
     """Let the campaign end at full pace, resolve its doubts, and compare."""
     house.receiver.pace(0)
     try:
         await settled(house, CAMPAIGN)
     except StandsStill as still:
         troubles.append(str(still))
-    verdict = await finish(house, allowed_in_doubt=interruptions * CONNECTIONS + in_doubt_too)
+    verdict = await finish(house, allowed_in_doubt=interruptions * CONNECTIONS)
     verdict.troubles = troubles + verdict.troubles
     return verdict

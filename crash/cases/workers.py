@@ -6,7 +6,6 @@ import signal
 from crash.cases._campaign import Case, arrived, concluded, under_way
 from crash.compare import Verdict
 from crash.house import DATABASE, WORKERS, House
-from optirelay.stages.sending import FIRST_GROUP
 
 PACE_SECONDS = 0.04
 LONGER_THAN_THE_LEASE = 1.6
@@ -40,8 +39,7 @@ async def cut_off(case: Case) -> Verdict:
 
     First as by a dead cable: nothing comes through, and nothing is closed. Then, for the other worker, as by a host
     that is down: connections are closed, and refused. What they had begun is known or in doubt, the rest is sent by
-    the other worker; but a group whose start was committed just when the answer was cut off is in doubt as a whole,
-    because its worker never learnt of it. Nobody is lost or written to twice.
+    the other worker. Nobody is lost or written to twice.
     """
     pause = case.lease_seconds * LONGER_THAN_THE_LEASE
     async with under_way(case, pace_seconds=PACE_SECONDS) as house:
@@ -57,4 +55,4 @@ async def cut_off(case: Case) -> Verdict:
             await asyncio.sleep(pause)
             proxy.come_back()
             case.say(f"{worker} reaches the database again; it was started {house.processes[worker].starts} times")
-        return await concluded(house, interruptions=len(WORKERS), troubles=[], in_doubt_too=FIRST_GROUP)
+        return await concluded(house, interruptions=len(WORKERS), troubles=[])

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest_asyncio
 from tests.by_hand import fetched, gather_all
@@ -12,6 +13,7 @@ from tests.house import ACME, NEWSLETTER, House, open_house
 
 from optirelay import pipeline
 from optirelay.engine import operate
+from optirelay.engine.journal import Journal
 from optirelay.engine.operate import Decision
 from optirelay.engine.settle import Known, hand_back_unsent
 from optirelay.model import Accepted, Doubtful, Later, Refusal, Refused
@@ -128,12 +130,13 @@ async def test_what_is_handed_back_goes_again_and_counts_no_try(house: House) ->
     assert (await house.campaign(campaign_id)).accepted == 0
 
 
-async def test_what_an_unanswered_commit_started_is_handed_back(house: House) -> None:
+async def test_what_an_unanswered_commit_started_is_handed_back(house: House, tmp_path: Path) -> None:
     campaign_id = await fetched(house, customers=50)
     taken = await take(house)
     first = await begin(house, taken, most=10)
     lost = await begin(house, taken, most=10)  # its answer never came: nobody has these messages
-    await hand_back_unsent(house.ctx, ACME, taken, {message.number for message in first.start})
+    with Journal.open(tmp_path, "first") as journal:
+        await hand_back_unsent(house.ctx, ACME, taken, {message.number for message in first.start}, journal)
     await record(house, taken, Known({message.number: Accepted() for message in first.start}))
     rest = await begin(house, taken)
     await record(house, taken, Known({message.number: Accepted() for message in rest.start}))

@@ -17,7 +17,7 @@ from optirelay import pipeline
 from optirelay.clock import utc_now
 from optirelay.engine import operate, troubles
 from optirelay.engine.journal import DeadJournal, Journal, dead_journal, journals_in
-from optirelay.engine.settle import Known
+from optirelay.engine.settle import Known, hand_back_unsent
 from optirelay.errors import TryLater
 from optirelay.model import Accepted, Answer, Doubtful, Later, Refusal, Refused
 from optirelay.store.batches import TakenBatch
@@ -307,6 +307,32 @@ async def test_after_a_restart_of_the_database_every_owner_has_a_whole_lease_to_
                 assert (await ledger.batches.next_due(NEWSLETTER, lease=lease) is not None) == is_taken
                 taken = await ledger.batches.take(NEWSLETTER, owner="second", lease=lease, now=utc_now())
                 assert (taken is not None) == is_taken
+
+
+@pytest.mark.parametrize("take_overs", [1, 2])
+async def test_a_group_whose_start_was_never_answered_is_not_left_in_doubt_by_who_took_it_over(
+    house_with: OpenHouse, tmp_path: Path, take_overs: int
+) -> None:
+    async with house_with() as house:
+        campaign_id = await fetched(house, customers=30)
+        first = Worker(house, "first")
+        with Journal.open(tmp_path, "first") as journal:
+            begun, waiting, *_ = known = await first.begin(most=5)
+            assert first.taken is not None
+            journal.begun(first.taken.id, begun)
+            lost = await first.begin(most=10)  # committed, and the answer never came
+            for name in ("second", "third")[:take_overs]:
+                await lapse()
+                assert await pipeline.take(replace(house.ctx, worker=name), ACME, NEWSLETTER) is not None
+            assert (await states(house, campaign_id))["in_doubt"] == known + lost
+            await hand_back_unsent(first.ctx, ACME, first.taken, {waiting}, journal)
+            await hand_back_unsent(first.ctx, ACME, first.taken, {waiting}, journal)  # twice changes nothing
+            left = (await states(house, campaign_id))["in_doubt"]
+            assert left == ([begun, waiting] if take_overs == 1 else known + lost)
+            journal.settled(first.taken.id, [begun])
+        if take_overs == 1:
+            again = {*known[2:], *lost}
+            assert set((await states(house, campaign_id))["planned"]) >= again
 
 
 async def test_what_a_late_worker_could_not_tell_either_stays_in_doubt_when_it_dies(

@@ -61,7 +61,7 @@ class Worker:
                 await self._write(lambda known: pipeline.record(self.ctx, ACME, self._channel, known))
             return None
         if self.unsure:
-            await hand_back_unsent(self.ctx, ACME, self.batch, self.spoken_for(self.batch))
+            await hand_back_unsent(self.ctx, ACME, self.batch, self.spoken_for(self.batch), self._journal)
             self.unsure = False
             return None
         return await self._begin(self.batch, most)
@@ -162,7 +162,7 @@ class Worker:
         try:
             await self._write(lambda known: pipeline.record(self.ctx, ACME, self._channel, known))
             if self.unsure and self.batch is not None:
-                await hand_back_unsent(self.ctx, ACME, self.batch, self.spoken_for(self.batch))
+                await hand_back_unsent(self.ctx, ACME, self.batch, self.spoken_for(self.batch), self._journal)
             if self.batch is not None:
                 self.resting.setdefault(self.batch, utc_now())
             while await self._gave_back():

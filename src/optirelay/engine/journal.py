@@ -113,6 +113,10 @@ class Journal:
                 self._map[slot * SLOT_OCTETS] = _FREE
                 self._free.append(slot)
 
+    def holds(self, batch: int, message: int) -> bool:
+        """Whether a message began, and what became of it is not committed."""
+        return (batch, message) in self._at
+
     def runs_jobs_as(self, number: int) -> None:
         """The number under which this worker runs jobs, so that those that it leaves are known."""
         _NUMBER.pack_into(self._map, _JOBS_AT, number)

@@ -93,7 +93,7 @@ class Lane:
         batch, most = self._batch, sending.most_at_once(self._rate, self._handled)
         await self._way()
         if self._unsure:
-            await hand_back_unsent(self._ctx, self.tenant, batch, self._spoken_for(batch))
+            await hand_back_unsent(self._ctx, self.tenant, batch, self._spoken_for(batch), self._journal)
         self._unsure = True
         begun = await self._write(
             lambda known: pipeline.begin(self._ctx, self.tenant, batch, known, channel=self._name, most=most)

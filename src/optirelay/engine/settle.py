@@ -8,7 +8,7 @@ from datetime import datetime
 
 from optirelay.clock import utc_now
 from optirelay.engine.context import Context
-from optirelay.engine.journal import DeadJournal
+from optirelay.engine.journal import DeadJournal, Journal
 from optirelay.model import (
     Accepted,
     Answer,
@@ -78,15 +78,28 @@ async def _not_moved(ledger: Ledger, batch: LockedBatch, known: Known) -> Known:
     return known.of_only(set(places.get(batch.id, ())))
 
 
-async def hand_back_unsent(ctx: Context, tenant: TenantId, taken: TakenBatch, spoken_for: AbstractSet[int]) -> None:
-    """After a commit that was not answered: what it started, and nobody has, never left. It goes into a new batch."""
+async def hand_back_unsent(
+    ctx: Context, tenant: TenantId, taken: TakenBatch, spoken_for: AbstractSet[int], journal: Journal
+) -> None:
+    """After a commit that was not answered: what it started, and nobody has, never left. It goes into a new batch.
+
+    Whoever took the batch over meanwhile had it in doubt, as ours. Where more than one did, doubts of ours may be of
+    another group than the one that was lost, and stay.
+    """
     async with ctx.store.tenant(tenant).transaction() as ledger:
         batch = await ledger.batches.lock(taken.id)
-        if batch is None or batch.fence != taken.fence or batch.done:
+        if batch is None:
             return
-        unsent = [number for number in await ledger.batches.open_messages(batch) if number not in spoken_for]
-        await hand_back(ledger, batch, unsent)
-        await ledger.batches.write(batch)
+        touched = [batch]
+        if batch.fence == taken.fence and not batch.done:
+            unsent = [number for number in await ledger.batches.open_messages(batch) if number not in spoken_for]
+            await hand_back(ledger, batch, unsent)
+        elif batch.fence == taken.fence + 1:
+            doubts = (await ledger.batches.doubts_of_worker(ctx.worker)).get(batch.id, [])
+            unsent = [n for n in doubts if n not in spoken_for and not journal.holds(batch.id, n)]
+            touched = await settle_late(ctx, ledger, batch, Known(handed_back=unsent), ctx.worker)
+        for written in touched:
+            await ledger.batches.write(written)
 
 
 async def hand_back(ledger: Ledger, batch: LockedBatch, messages: Sequence[int]) -> None:
