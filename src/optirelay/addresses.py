@@ -1,6 +1,7 @@
-"""What an e-mail address is: judged by its syntax alone, the same in settings, on recipients and in mails."""
+"""What an address is: judged by its form alone, the same in settings, on recipients and in messages."""
 
 import re
+from functools import lru_cache
 
 from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError, ValidatedEmail, validate_email
 
@@ -9,6 +10,7 @@ _PLAIN = re.compile(
     r"[A-Za-z0-9_+-]+(?:\.[A-Za-z0-9_+-]+)*@(?:[a-z0-9](?:[a-z0-9-]{0,40}[a-z0-9])?\.)+[a-z]{2,20}", re.ASCII
 )
 _PLAIN_LENGTH = 64
+_WITH_COUNTRY = 11  # digits
 
 
 def read_email(text: str) -> str | None:
@@ -45,3 +47,36 @@ def _check(text: str) -> ValidatedEmail | None:
         checked.domain = checked.domain.removesuffix("com") + last
         checked.ascii_domain = (checked.ascii_domain or "").removesuffix("com") + last
     return checked
+
+
+def is_country(text: str) -> bool:
+    """Whether phone numbers know a country by these two letters of ISO 3166."""
+    import phonenumbers  # noqa: PLC0415 - takes a moment, and only texts need it
+
+    return text in phonenumbers.SUPPORTED_REGIONS
+
+
+@lru_cache(maxsize=4096)
+def read_phone(text: str, country: str | None) -> str | None:
+    """The number in E.164, such as +33612345678, or None where it is none: its length is judged, not whether it exists.
+
+    Without "+" it is a number of that country. What is none there and has the 11 digits or more of a number that is
+    written with its country is read as one.
+    """
+    text = text.strip()
+    found = _phone(text, country) if country is not None or text.startswith("+") else None
+    if found is None and text.isascii() and text.isdigit() and len(text) >= _WITH_COUNTRY and text[0] != "0":
+        found = _phone(f"+{text}", None)
+    return found
+
+
+def _phone(text: str, country: str | None) -> str | None:
+    import phonenumbers as phones  # noqa: PLC0415 - takes a moment, and only texts need it
+
+    try:
+        number = phones.parse(text, country)
+    except phones.NumberParseException:
+        return None
+    if number.extension or phones.is_possible_number_with_reason(number) != phones.ValidationResult.IS_POSSIBLE:
+        return None
+    return phones.format_number(number, phones.PhoneNumberFormat.E164)

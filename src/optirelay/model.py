@@ -25,6 +25,15 @@ Sid = NewType("Sid", str)
 """Our id of one message, told to providers; the same on every try."""
 
 
+class ChannelKind(StrEnum):
+    """What a channel carries."""
+
+    EMAIL = "email"
+    SMS = "sms"
+    PUSH = "push"
+    INAPP = "inapp"
+
+
 class CampaignKind(StrEnum):
     """How a campaign reaches us."""
 
@@ -60,6 +69,8 @@ class Skip(StrEnum):
     NO_ADDRESS = "no_address"
     BAD_ADDRESS = "bad_address"
     NOT_ALLOWED = "not_allowed"
+    OPTED_OUT = "opted_out"
+    SUPPRESSED = "suppressed"
     EXPIRED = "expired"
     CANCELLED = "cancelled"
     MISSING_PERSONALIZATION = "missing_personalization"
@@ -76,6 +87,21 @@ class Refusal(StrEnum):
     TOO_MANY_TRIES = "too_many_tries"
     RENDER_FAILED = "render_failed"
     GIVEN_UP = "given_up"
+
+
+class EventKind(StrEnum):
+    """What a provider can tell of a message after it was handed over."""
+
+    SENT = "sent"
+    DELIVERED = "delivered"
+    OPENED = "opened"
+    CLICKED = "clicked"
+    BOUNCED = "bounced"
+    BLOCKED = "blocked"
+    COMPLAINED = "complained"
+    UNSUBSCRIBED = "unsubscribed"
+    FAILED = "failed"
+    REPLIED = "replied"
 
 
 class Contract(StrEnum):
@@ -105,6 +131,7 @@ class ProblemKind(StrEnum):
     MESSAGE_IN_DOUBT = "message_in_doubt"
     REPORT_IN_DOUBT = "report_in_doubt"
     CHANNEL_WAITING = "channel_waiting"
+    CHANNEL_STOPPED = "channel_stopped"
     KEY_REFUSED = "key_refused"
     OPTIMOVE_SILENT = "optimove_silent"
     SYNC_FAILED = "sync_failed"
@@ -200,27 +227,40 @@ class Message(msgspec.Struct, frozen=True, gc=False):  # a Struct, because a gro
     address: str
     send_at: datetime
     personalization: Mapping[str, str]
+    opted_in: bool | None = None  # what the customer said of the channel; None: nothing
+    suppressed: bool = False  # whether nobody writes to the address
 
     def __repr__(self) -> str:
         """Without what is personal."""
         return f"Message(number={self.number!r}, sid={self.sid!r}, customer_id={self.customer_id!r})"
 
 
+class Parts(msgspec.Struct, frozen=True, gc=False):
+    """The content of one message, rendered, for a provider that makes the whole of it itself. HTML only in e-mail."""
+
+    text: str
+    html: str | None = None
+
+
 class Outgoing(msgspec.Struct, frozen=True, gc=False):
     """What a channel hands to its provider: one message, rendered.
 
-    For e-mail `content` is a whole message of RFC 5322, lines ended by CRLF, none longer than 998 octets; `sender`
-    and `to` are the bare addresses of the envelope.
+    Where the channel takes whole mails, `content` is a message of RFC 5322, lines ended by CRLF, none longer than 998
+    octets, and `sender` and `to` are the bare addresses of the envelope. Else `content` is in parts, and `sender` is as
+    the settings or the template spell it.
     """
 
     sid: Sid
     campaign_id: CampaignId
     customer_id: CustomerId
     template_id: TemplateId
-    sender: str
+    sender: str  # empty: none is named
     to: str
-    subject: str
-    content: bytes
+    subject: str  # e-mail; push and in-app: the title, empty where there is none
+    content: bytes | Parts
+    send_at: datetime
+    personalization: Mapping[str, str]
+    unsubscribe_url: str
 
     def __repr__(self) -> str:
         """Without what is personal."""
@@ -244,10 +284,14 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Later:
-    """The provider said no for now; nothing was sent. `after` is how long it asked us to wait, if it did."""
+    """Nothing was sent, because the provider said no for now, or because it was never asked: then it was no try.
+
+    `after` is how long the provider asked us to wait, if it did.
+    """
 
     detail: str = field(default="", repr=False)
     after: timedelta | None = None
+    tried: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,6 +315,19 @@ class FrozenCall:
     body: bytes = field(repr=False)
     additive: bool  # the same again would count twice
     oldest_at: datetime | None = None  # when the first of what it tells happened, where that must not be long ago
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryEvent:
+    """One fact that a provider told of a message; the same `identity` again is the same event."""
+
+    identity: bytes
+    sid: str  # as the provider spells it: it may be nobody's
+    name: str  # likewise
+    kind: EventKind | None  # None: unrecognised
+    at: datetime
+    permanent: bool = False  # of a bounce: the address does not exist
+    text: str | None = field(default=None, repr=False)  # of a reply
 
 
 def day_of(moment: datetime) -> date:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Collection, Sequence
+from datetime import UTC, datetime
 
 import pytest
 
@@ -35,6 +36,9 @@ def outgoing(
         content=f"Message-ID: <{sid}@acme.example>\r\nSubject: {subject}\r\n\r\nHello\r\n".encode()
         if content is None
         else content,
+        send_at=datetime(2031, 4, 2, 10, tzinfo=UTC),
+        personalization={"FIRST_NAME": "Ann"},
+        unsubscribe_url=f"https://relay.example.com/u/{sid}",
     )
 
 

@@ -1,6 +1,7 @@
 """The promise of a channel: our side of one delivery provider. One file a provider, found by its entry point."""
 
 from collections.abc import Callable, Mapping, Sequence
+from ipaddress import IPv4Network, IPv6Network
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
@@ -24,16 +25,21 @@ class Wire(Protocol):
 class Channel(Protocol):
     """Hands messages to one provider."""
 
-    contract: ClassVar[Contract]
+    @property
+    def contract(self) -> Contract:
+        """What a repeat does at the provider."""
+
     reported: ClassVar[bool]  # False: a dry run, of which Optimove is told nothing
+    takes_mail: ClassVar[bool]  # e-mail comes as a whole message (RFC 5322); False: in parts, as all else does
 
     async def send(self, messages: Sequence[Outgoing], wire: Wire) -> None:
         """Hand over each message, as far as the wire lets it begin, and tell each answer on the wire.
 
         One message never spoils another: what is wrong with one is its answer (`Refused`, `Later`, `Doubtful`).
-        Raises TryLater when there is no connection to the provider or it refuses our log-in: nothing further was
-        begun, and what had begun has its answer. Several groups may be sent at a time. Cancelled, nothing further
-        begins, and what had begun may be without its answer.
+        Raises TryLater when there is no connection to the provider or it wants to be left alone for a while, and
+        NeedsOperator when it takes nothing until a person changes something: nothing further was begun, and what had
+        begun has its answer. Several groups may be sent at a time. Cancelled, nothing further begins, and what had
+        begun may be without its answer.
         """
 
     async def probe(self) -> None:
@@ -52,6 +58,8 @@ class ChannelSetup:
     timeout_seconds: float
     options: Any  # the channel's own table of settings, validated (smtp: settings.SmtpSettings), else None
     print_line: Callable[[str], None]
+    allow_networks: Sequence[IPv4Network | IPv6Network] = ()  # private ones that outgoing URLs may reach
+    together: int | None = None  # messages that may leave at the same moment without breaking the rate; None: any
 
 
 ChannelClasses = Mapping[str, Callable[[ChannelSetup], Channel]]

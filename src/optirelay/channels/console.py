@@ -12,6 +12,7 @@ class ConsoleChannel:
 
     contract: ClassVar[Contract] = Contract.HOLD
     reported: ClassVar[bool] = False
+    takes_mail: ClassVar[bool] = True
 
     def __init__(self, setup: ChannelSetup) -> None:
         self._print_line = setup.print_line

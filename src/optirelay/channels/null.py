@@ -12,6 +12,7 @@ class NullChannel:
 
     contract: ClassVar[Contract] = Contract.HOLD
     reported: ClassVar[bool] = True
+    takes_mail: ClassVar[bool] = True
 
     def __init__(self, setup: ChannelSetup) -> None:
         del setup  # nothing about it can be set

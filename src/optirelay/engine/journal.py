@@ -33,7 +33,7 @@ _ANSWER_AT = 24
 _TEXT_AT = _ANSWER_AT + _ANSWER.size
 _TEXT_OCTETS = SLOT_OCTETS - _TEXT_AT
 _FREE, _BEGUN, _ANSWERED = 0, 1, 2
-_ACCEPTED, _ACCEPTED_WITH_ID, _REFUSED, _LATER, _DOUBTFUL = range(5)
+_ACCEPTED, _ACCEPTED_WITH_ID, _REFUSED, _LATER, _DOUBTFUL, _UNTRIED = range(6)
 _NO_WAIT = -1.0
 _MOSTLY = Accepted()
 _MOSTLY_PACKED = _ANSWER.pack(_ACCEPTED, 0, _NO_WAIT)
@@ -219,8 +219,8 @@ def _packed(answer: Answer) -> tuple[int, str, float]:
             return _ACCEPTED_WITH_ID, provider_id or "", _NO_WAIT
         case Refused(reason, detail):
             return _REFUSED, f"{reason.value} {detail}", _NO_WAIT
-        case Later(detail, after):
-            return _LATER, detail, _NO_WAIT if after is None else after.total_seconds()
+        case Later(detail, after, tried):
+            return _LATER if tried else _UNTRIED, detail, _NO_WAIT if after is None else after.total_seconds()
         case Doubtful(detail):
             return _DOUBTFUL, detail, _NO_WAIT
 
@@ -235,6 +235,6 @@ def _unpacked(content: bytes, at: int) -> Answer:
     if kind == _REFUSED:
         reason, _, detail = text.partition(" ")
         return Refused(Refusal(reason), detail)
-    if kind == _LATER:
-        return Later(text, None if wait == _NO_WAIT else timedelta(seconds=wait))
+    if kind in (_LATER, _UNTRIED):
+        return Later(text, None if wait == _NO_WAIT else timedelta(seconds=wait), tried=kind == _LATER)
     return Doubtful(text)

@@ -189,12 +189,14 @@ class Lane:
 
     def _slots_of(self, rate: Rate) -> Slots:
         interval = sending.slot_interval(rate)
+        settings = self._ctx.channel_settings(self.tenant, self._name)
+        late = sending.may_be_late(rate, together=settings.in_one_request > 1)
 
         async def reserve(count: int) -> float:
             async with self._ctx.store.tenant(self.tenant).transaction() as ledger:
                 return await ledger.channels.reserve_slots(self._name, count, interval)
 
-        return Slots(interval=interval, may_be_late=sending.may_be_late(rate), reserve=reserve)
+        return Slots(interval=interval, may_be_late=late, reserve=reserve)
 
     async def _send(self, batch: TakenBatch, outgoing: list[Outgoing], wire: GroupWire) -> None:
         try:

@@ -21,6 +21,7 @@ from optirelay.errors import NeedsOperator
 from optirelay.model import ChannelName, TenantId
 from optirelay.optimove import OptimoveClient
 from optirelay.settings import ChannelSettings, Settings, TenantSettings
+from optirelay.stages import sending
 from optirelay.store import Store, StoreUnavailable
 from optirelay.store.embedded import EmbeddedPostgres
 
@@ -68,7 +69,7 @@ async def open_context(
         channels: dict[tuple[TenantId, ChannelName], Channel] = {}
         for tenant_name, tenant in settings.tenants.items():
             for name, channel in tenant.channels.items():
-                built = build_channel(tenant_name, channel, print_line)
+                built = build_channel(settings, tenant_name, channel, print_line)
                 stack.push_async_callback(built.aclose)
                 channels[TenantId(tenant_name), ChannelName(name)] = built
         worker = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
@@ -85,7 +86,9 @@ def _client(tenant: TenantSettings) -> OptimoveClient:
     )
 
 
-def build_channel(tenant: str, channel: ChannelSettings, print_line: Callable[[str], None]) -> Channel:
+def build_channel(
+    settings: Settings, tenant: str, channel: ChannelSettings, print_line: Callable[[str], None]
+) -> Channel:
     """Our side of a channel's provider, by its entry point in `optirelay.channels`."""
     (entry,) = entry_points(group="optirelay.channels", name=channel.provider)
     built: Channel = entry.load()(
@@ -93,8 +96,10 @@ def build_channel(tenant: str, channel: ChannelSettings, print_line: Callable[[s
             tenant=tenant,
             name=channel.name,
             timeout_seconds=channel.timeout.total_seconds(),
-            options=channel.smtp,
+            options=channel.smtp or channel.webhook,
             print_line=print_line,
+            allow_networks=settings.service.allow_networks,
+            together=None if channel.rate is None else sending.most_together(channel.rate),
         )
     )
     return built

@@ -182,11 +182,14 @@ async def settle(
     """
     now = utc_now()
     later: dict[int, Later] = {}
+    unsent: list[int] = []
     doubtful: dict[int, Doubtful] = {}
     over: dict[int, Accepted | Refused] = {}
     for message, answer in answers.items():
-        if isinstance(answer, Later):
+        if isinstance(answer, Later) and answer.tried:
             later[message] = answer
+        elif isinstance(answer, Later):
+            unsent.append(message)
         elif isinstance(answer, Doubtful):
             doubtful[message] = answer
         else:
@@ -198,6 +201,7 @@ async def settle(
         over = {m: a for m, a in over.items() if m not in ours}
         await doubt(ctx, ledger, batch, {m: Doubtful(f"{a.reason.value}: {a.detail}") for m, a in ours.items()})
     await ledger.batches.settle(batch, over, now)
+    await hand_back(ledger, batch, unsent)
     if later or any(not isinstance(answer, Accepted) for answer in over.values()):
         await ledger.batches.keep_attempts(batch, _attempts({**over, **later}, now))
     if doubtful and not await _repeat(ctx, ledger, batch, doubtful, now, at_once=worker is not None):

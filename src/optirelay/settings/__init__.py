@@ -10,6 +10,7 @@ from optirelay.settings._shapes import (
     Settings,
     SmtpSettings,
     TenantSettings,
+    WebhookSettings,
 )
 from optirelay.settings._values import HostPort, QuietHours, Rate, Secret
 
@@ -26,6 +27,7 @@ __all__ = [
     "Settings",
     "SmtpSettings",
     "TenantSettings",
+    "WebhookSettings",
     "example",
     "find_settings",
     "load",

@@ -1,19 +1,25 @@
 """What no single value shows: keys that need, exclude or repeat each other, whatever else is wrong."""
 
+import ipaddress
 from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from optirelay.settings._faults import Fault, dotted
 from optirelay.settings._shapes import providers
 
 SILENT_PROVIDERS = ("console", "null")
 """They write to nobody, so nobody needs to be named as the sender."""
+TABLES = {"smtp": "host", "webhook": "url and secret"}
+"""Providers with a table of their own, and what it cannot lack."""
 Table = Mapping[str, Any]
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Networks = list[ipaddress.IPv4Network | ipaddress.IPv6Network]
 
 
 def check_together(document: Table) -> Iterator[Fault]:
     """Every fault between keys, also when single values are wrong."""
-    tenants = document.get("tenants", {})
+    tenants, allowed = document.get("tenants", {}), _allowed_networks(document.get("service"))
     if tenants == {}:
         yield Fault("tenants", "no tenant is named", "Add a table [tenants.NAME]; `optirelay init` writes an example")
     for tenant, settings in _tables(tenants):
@@ -21,7 +27,7 @@ def check_together(document: Table) -> Iterator[Fault]:
         channels = list(_tables(settings.get("channels")))
         yield from _ids(("tenants", tenant, "channels"), channels)
         for channel, content in channels:
-            yield from _channel(("tenants", tenant, "channels", channel), content)
+            yield from _channel(("tenants", tenant, "channels", channel), content, allowed)
 
 
 def _tables(value: object) -> Iterator[tuple[str, Table]]:
@@ -55,23 +61,75 @@ def _ids(at: tuple[str, ...], channels: list[tuple[str, Table]]) -> Iterator[Fau
                 yield Fault(place, f"the same id as {owner}", "Give each one of Optimove's channels of its own")
 
 
-def _channel(at: tuple[str, ...], channel: Table) -> Iterator[Fault]:
+def _channel(at: tuple[str, ...], channel: Table, allowed: Networks) -> Iterator[Fault]:
     if "scheduled_id" not in channel and "triggered_id" not in channel:
         yield Fault(dotted(at), "neither scheduled_id nor triggered_id is set", "Write the id of Optimove's channel")
     provider = channel.get("provider", "console")
     if not isinstance(provider, str) or provider not in providers():
         return  # the provider itself is the fault
-    if provider not in SILENT_PROVIDERS and "from" not in channel:
+    kind = channel.get("kind", "email")
+    if kind == "email" and provider not in SILENT_PROVIDERS and "from" not in channel:
         mend = 'Write one such as "Acme <news@acme.example>"'
         yield Fault(dotted((*at, "from")), f'needed with provider = "{provider}"', mend)
-    yield from _smtp((*at, "smtp"), provider, channel.get("smtp"))
+    if kind == "sms" and "address" not in channel:
+        mend = 'Write the attribute that holds phone numbers, such as address = "attribute:MOBILE"'
+        yield Fault(dotted((*at, "address")), 'needed with kind = "sms"', mend)
+    if kind != "email" and provider == "smtp":
+        yield Fault(dotted((*at, "kind")), 'provider = "smtp" carries e-mail alone', 'Write kind = "email"')
+    for table, needed in TABLES.items():
+        yield from _table((*at, table), provider, channel.get(table), needed=needed)
+    yield from _smtp((*at, "smtp"), channel.get("smtp"))
+    yield from _webhook((*at, "webhook"), channel.get("webhook"), allowed)
 
 
-def _smtp(at: tuple[str, ...], provider: str, smtp: object) -> Iterator[Fault]:
-    if provider == "smtp" and smtp is None:
-        yield Fault(dotted(at), 'needed with provider = "smtp"', "Add this table with at least host")
-    if provider != "smtp" and smtp is not None:
-        yield Fault(dotted(at), f'not for provider = "{provider}"', 'Remove the table, or write provider = "smtp"')
+def _table(at: tuple[str, ...], provider: str, table: object, *, needed: str) -> Iterator[Fault]:
+    """The table of a provider's own, which has its name."""
+    owner = at[-1]
+    if provider == owner and table is None:
+        yield Fault(dotted(at), f'needed with provider = "{owner}"', f"Add this table with at least {needed}")
+    if provider != owner and table is not None:
+        yield Fault(dotted(at), f'not for provider = "{provider}"', f'Remove the table, or write provider = "{owner}"')
+
+
+def _webhook(at: tuple[str, ...], webhook: object, allowed: Networks) -> Iterator[Fault]:
+    """What can be told of an address before it is asked for; the rest is judged when it is opened."""
+    url = webhook.get("url") if isinstance(webhook, dict) else None
+    try:
+        parts = urlsplit(url) if isinstance(url, str) else None
+    except ValueError:
+        return  # the URL itself is the fault
+    if parts is None:
+        return
+    literal = _literal(parts.hostname or "")
+    permitted = literal is not None and any(literal in network for network in allowed)
+    if parts.scheme == "http" and not (permitted or (literal is None and allowed)):
+        mend = "Write https://, or name the network in [service] allow_networks"
+        yield Fault(dotted((*at, "url")), "http:// leads only to allow_networks", mend)
+    elif literal is not None and not permitted and not literal.is_global:
+        mend = "Name the network in [service] allow_networks, or write a public address"
+        yield Fault(dotted((*at, "url")), "it leads to a private network", mend)
+
+
+def _literal(host: str) -> Address | None:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None
+
+
+def _allowed_networks(service: object) -> Networks:
+    """Those that can be read; the others are faults by themselves."""
+    listed = service.get("allow_networks") if isinstance(service, dict) else None
+    found = []
+    for text in listed if isinstance(listed, list) else []:
+        try:
+            found.append(ipaddress.ip_network(text if isinstance(text, str) else ""))
+        except ValueError:
+            continue
+    return found
+
+
+def _smtp(at: tuple[str, ...], smtp: object) -> Iterator[Fault]:
     if isinstance(smtp, dict) and ("username" in smtp) != ("password" in smtp):
         lacking, there = ("password", "username") if "username" in smtp else ("username", "password")
         yield Fault(dotted((*at, lacking)), f"needed beside {there}", "Write both or neither")

@@ -16,6 +16,7 @@ from optirelay.settings._shapes import (
     ServiceSettings,
     SmtpSettings,
     TenantSettings,
+    WebhookSettings,
 )
 
 OURS = {"name", "path"}
@@ -51,7 +52,7 @@ def keys_of(shape: type[BaseModel]) -> frozenset[str]:
 
 SERVICE = Room(
     built=keys_of(ServiceSettings),
-    unbuilt=frozenset({"allow_networks", "sweep_every", "keep_personal", "keep_messages"}),
+    unbuilt=frozenset({"sweep_every", "keep_personal", "keep_messages"}),
 )
 OPTIMOVE = Room(
     built=keys_of(OptimoveSettings),
@@ -64,26 +65,18 @@ CHANNEL = Room(
         {
             "match",
             "expire_triggered_after",
-            "require_opt_in",
             "opt_in",
             "opt_in_values",
             "communication_modes",
             "apps",
-            "callback_secret",
-            "webhook",
             "batch_file",
         }
     ),
-    inside={"smtp": Room(keys_of(SmtpSettings))},
+    inside={"smtp": Room(keys_of(SmtpSettings)), "webhook": Room(keys_of(WebhookSettings))},
 )
 TENANT = Room(
     built=keys_of(TenantSettings),
-    unbuilt=frozenset(
-        {
-            "admin_api_key",
-            "default_country",
-        }
-    ),
+    unbuilt=frozenset({"admin_api_key"}),
     inside={"optimove": OPTIMOVE, "channels": Room(each=CHANNEL)},
 )
 DOCUMENT = Room(built=frozenset({"service", "tenants"}), inside={"service": SERVICE, "tenants": Room(each=TENANT)})

@@ -31,6 +31,8 @@ HOW_TO_WRITE = {
     "api_url": 'Write api_url = "https://apiX.optimove.net", with the number that Optimove told you',
     "api_key": 'Write api_key = { env = "NAME" }',
     "listener_secret": 'Write listener_secret = { env = "NAME" }, 16 characters at least',
+    "url": 'Write one such as url = "https://gateway.example.com/send"',
+    "secret": 'Write secret = { env = "NAME" }: whsec_ and base64',
     "host": 'Write one such as host = "smtp.example.com"',
 }
 

@@ -1,5 +1,6 @@
 """Where a secret comes from: the settings file itself, one named environment variable, or a file of its own."""
 
+import base64
 import os
 import re
 import stat
@@ -110,6 +111,29 @@ def read_listener_secret(value: object, folder: Path) -> Secret:
         raise BadValue(f"{where} is shorter than 16 characters", "Make it longer; `optirelay init` writes a fresh one")
     if not re.fullmatch(r"[A-Za-z0-9_.~-]+", text):
         raise BadValue(f"{where} holds a character that a URL would change", "Use A-Z a-z 0-9 _ - . ~ alone")
+    return Secret(text)
+
+
+def read_callback_secret(value: object, folder: Path) -> Secret:
+    """One secret that can stand in a URL."""
+    text, where = read_source(value, folder)
+    if len(text) < 8:
+        raise BadValue(f"{where} is shorter than 8 characters", "Make it longer")
+    if not re.fullmatch(r"[A-Za-z0-9_.~-]+", text):
+        raise BadValue(f"{where} holds a character that a URL would change", "Use A-Z a-z 0-9 _ - . ~ alone")
+    return Secret(text)
+
+
+def read_signing_secret(value: object, folder: Path) -> Secret:
+    """One secret of Standard Webhooks: whsec_ and base64 of at least 16 octets."""
+    text, where = read_source(value, folder)
+    try:
+        key = base64.b64decode(text.removeprefix("whsec_"), validate=True)
+    except ValueError:
+        key = b""
+    if not text.startswith("whsec_") or len(key) < 16:
+        mend = 'Write whsec_ and base64 of 24 to 64 random octets, such as the output of `openssl rand -base64 32`'
+        raise BadValue(f"{where} is no secret of Standard Webhooks", mend)
     return Secret(text)
 
 

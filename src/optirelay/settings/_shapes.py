@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from functools import cache
 from importlib.metadata import entry_points
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
@@ -19,7 +20,7 @@ from pydantic import (
     field_serializer,
 )
 
-from optirelay.model import InDoubtRule
+from optirelay.model import ChannelKind, Contract, InDoubtRule
 from optirelay.settings import _secrets, _values
 from optirelay.settings._faults import NOT_BUILT, BadValue, quoted, shown
 from optirelay.settings._values import HostPort, QuietHours, Rate, Secret
@@ -35,8 +36,7 @@ METRIC_IDS = {
     "bounced": 9,
 }
 INTERACTION_IDS = METRIC_IDS | {"bounced": 7}
-BUILT_PROVIDERS = ("console", "null", "smtp")
-UNBUILT_PROVIDERS = ("webhook",)
+BUILT_PROVIDERS = ("console", "null", "smtp", "webhook")
 NOBODY = "optirelay <noreply@optirelay.example>"
 """The sender on channels that write to nobody, where none is named."""
 LARGEST_ID = 2**31 - 1
@@ -67,16 +67,26 @@ def _read_data_dir(value: object, folder: Path) -> Path:
 def providers() -> tuple[str, ...]:
     """The providers that a channel may name: ours, and what is installed beside."""
     installed = {entry.name for entry in entry_points(group="optirelay.channels")}
-    return (*BUILT_PROVIDERS, *sorted(installed.difference(BUILT_PROVIDERS, UNBUILT_PROVIDERS)))
+    return (*BUILT_PROVIDERS, *sorted(installed.difference(BUILT_PROVIDERS)))
 
 
 def _read_provider(value: object) -> str:
     mend = f"Write one of {', '.join(providers())}"
     if isinstance(value, str) and value in providers():
         return value
-    if isinstance(value, str) and value in UNBUILT_PROVIDERS:
-        raise BadValue(f"{quoted(value)} is {NOT_BUILT}", mend)
     raise BadValue(f"{shown(value)} is no provider", mend)
+
+
+def _read_sender(value: object, info: ValidationInfo) -> str:
+    """An e-mail sender, or the sender id of another kind; empty where none is named and none is needed."""
+    email = info.data.get("kind", ChannelKind.EMAIL) is ChannelKind.EMAIL
+    if value is None:
+        return NOBODY if email else ""
+    return _values.read_sender(value) if email else _values.read_text(value).strip()
+
+
+def _read_callback_secrets(value: object) -> tuple[object, ...]:
+    return () if value is None else _secrets.read_rotation(value)
 
 
 def _over(defaults: Mapping[str, int]) -> BeforeValidator:
@@ -86,8 +96,11 @@ def _over(defaults: Mapping[str, int]) -> BeforeValidator:
 
 ApiKey = Annotated[Secret, in_folder(_secrets.read_api_key), PlainSerializer(str)]
 ListenerSecret = Annotated[Secret, in_folder(_secrets.read_listener_secret), PlainSerializer(str)]
+CallbackSecret = Annotated[Secret, in_folder(_secrets.read_callback_secret), PlainSerializer(str)]
+SigningSecret = Annotated[Secret, in_folder(_secrets.read_signing_secret), PlainSerializer(str)]
 Password = Annotated[Secret, in_folder(_secrets.read_secret), PlainSerializer(str)]
 Url = Annotated[str, BeforeValidator(_values.read_http_url)]
+Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_values.read_network)]
 Attribute = Annotated[str, BeforeValidator(_values.read_attribute)]
 Pattern = Annotated[str, BeforeValidator(_values.read_pattern)]
 Duration = Annotated[timedelta, BeforeValidator(_values.duration())]
@@ -124,11 +137,24 @@ class SmtpSettings(_Shape):
     connections: Annotated[int, BeforeValidator(_values.whole_number(1, 1000))] = written(10)
 
 
+class WebhookSettings(_Shape):
+    """Where a channel posts its messages, signed; the secrets also check what comes back."""
+
+    url: Annotated[str, BeforeValidator(_values.read_webhook_url)]
+    secrets: Annotated[tuple[SigningSecret, ...], BeforeValidator(_secrets.read_rotation)] = Field(alias="secret")
+    batch: Annotated[int, BeforeValidator(_values.whole_number(1, 500))] = written(1)
+    concurrency: Annotated[int, BeforeValidator(_values.whole_number(1, 1000))] = written(50)
+    contract: Annotated[
+        Contract,
+        BeforeValidator(lambda value: Contract(_values.choice(Contract.KEYED, Contract.HOLD)(value))),
+    ] = written("keyed")
+
+
 class ChannelSettings(_Shape):
     """One way to reach people: a provider behind one or two of Optimove's channels."""
 
     name: str
-    kind: Annotated[Literal["email"], BeforeValidator(_values.choice("email", unbuilt=("sms", "push", "inapp")))] = (
+    kind: Annotated[ChannelKind, BeforeValidator(lambda value: ChannelKind(_values.choice(*ChannelKind)(value)))] = (
         written("email")
     )
     scheduled_id: ChannelId | None = None
@@ -138,7 +164,7 @@ class ChannelSettings(_Shape):
         "attribute:EMAIL", alias="address"
     )
     personalization: Annotated[tuple[Attribute, ...], BeforeValidator(_values.read_list)] = written([])
-    sender: Annotated[str, BeforeValidator(_values.read_sender)] = written(NOBODY, alias="from")
+    sender: Annotated[str, BeforeValidator(_read_sender)] = written(None, alias="from")
     rate: AnyRate | None = None  # None: as fast as it goes
     quiet_hours: AnyQuietHours | None = None  # None: at any time
     expire_after: Duration = written("24h")
@@ -147,7 +173,17 @@ class ChannelSettings(_Shape):
     retry_within: Duration = written("4h")
     in_doubt: AnyInDoubtRule | None = None  # None: by the channel's contract
     only_to: Annotated[tuple[Pattern, ...], BeforeValidator(_values.read_list)] = written([])  # empty: everybody
+    require_opt_in: Annotated[bool, BeforeValidator(_values.yes_or_no)] = written(False)
+    callback_secrets: Annotated[tuple[CallbackSecret, ...], BeforeValidator(_read_callback_secrets)] = written(
+        None, alias="callback_secret"
+    )
     smtp: SmtpSettings | None = None
+    webhook: WebhookSettings | None = None
+
+    @property
+    def in_one_request(self) -> int:
+        """How many messages may leave together."""
+        return 1 if self.webhook is None else self.webhook.batch
 
 
 class OptimoveSettings(_Shape):
@@ -173,6 +209,7 @@ class TenantSettings(_Shape):
         alias="listener_secret"
     )
     listen_also: Annotated[tuple[EventType, ...], BeforeValidator(_values.read_list)] = written([])
+    default_country: Annotated[str, BeforeValidator(_values.read_country)] | None = None  # of phone numbers without "+"
     timezone: Annotated[ZoneInfo, BeforeValidator(_values.read_timezone)] = written("UTC")
     page_size: Annotated[int, BeforeValidator(_values.whole_number(1, 100_000))] = written(10_000)
     rate_limit: AnyRate = written("50/10s")
@@ -194,6 +231,7 @@ class ServiceSettings(_Shape):
     database: Annotated[str, in_folder(_secrets.read_database)] = written("embedded")
     data_dir: Annotated[Path, in_folder(_read_data_dir)] = written("./optirelay-data")
     listen: Annotated[HostPort, BeforeValidator(_values.read_listen)] = written("127.0.0.1:8400")
+    allow_networks: Annotated[tuple[Network, ...], BeforeValidator(_values.read_list)] = written([])
     public_url: Url = Field(default_factory=lambda data: f"http://{data['listen']}")
     workers: Annotated[int, BeforeValidator(_values.whole_number(0, 64))] = written(1)
     takeover_after: Annotated[timedelta, BeforeValidator(_values.duration("1s", "1h"))] = written("30s")

@@ -10,7 +10,7 @@ from email.headerregistry import Address
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from optirelay.addresses import read_ascii_email
+from optirelay.addresses import is_country, read_ascii_email
 from optirelay.settings._faults import NOT_BUILT, BadValue, quoted, shown
 
 UNITS = {
@@ -142,6 +142,13 @@ def choice(*built: str, unbuilt: tuple[str, ...] = ()) -> Callable[[object], str
     return read
 
 
+def yes_or_no(value: object) -> bool:
+    """true or false."""
+    if isinstance(value, bool):
+        return value
+    raise BadValue(f"{shown(value)} is neither true nor false", "Write true or false, without quotes")
+
+
 def read_text(value: object) -> str:
     """A line of text that is not blank."""
     if not isinstance(value, str) or not value.strip() or not value.isprintable():
@@ -256,6 +263,30 @@ def read_http_url(value: object) -> str:
     if "?" in value or "#" in value:
         raise BadValue("the URL has a query or a fragment", "Leave out what begins with ? or #")
     return value.rstrip("/")
+
+
+def read_webhook_url(value: object) -> str:
+    """Absolute, http or https, maybe with a query; as it is written. Messages never repeat it."""
+    if isinstance(value, str) and "#" not in value:
+        read_http_url(value.partition("?")[0])
+        if re.fullmatch(r"[!-~]+", value):
+            return value
+    raise BadValue("this is no URL in plain ASCII without a fragment", "Write one such as https://gateway.example.com")
+
+
+def read_network(value: object) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    """A network such as 127.0.0.0/8, or a single address."""
+    try:
+        return ipaddress.ip_network(value if isinstance(value, str) else "")
+    except ValueError as error:
+        raise BadValue(f"{shown(value)} is no network", "Write one such as 127.0.0.0/8, 10.1.2.3 or fd00::/8") from error
+
+
+def read_country(value: object) -> str:
+    """A country as phone numbers know it: two letters of ISO 3166."""
+    if isinstance(value, str) and is_country(value):
+        return value
+    raise BadValue(f"{shown(value)} is no country", "Write two capital letters such as FR, US or GB")
 
 
 def is_host(text: str) -> bool:

@@ -17,6 +17,7 @@ SLOT_AHEAD = timedelta(seconds=0.25)  # a group starts when its first slot is at
 _FIRST_PAUSE = timedelta(seconds=5)
 _LONGEST_PAUSE = timedelta(minutes=10)
 _A_MOMENT = timedelta(milliseconds=1)
+_TOGETHER = 0.01  # of the slack is for messages that leave together
 _SLACK = 0.03  # slots lie this much wider than the rate says, so that a late and a timely one do not share a window
 
 
@@ -147,9 +148,14 @@ def slot_interval(rate: Rate) -> timedelta:
     return rate.per / rate.count * (1 + _SLACK)
 
 
-def may_be_late(rate: Rate) -> timedelta:
+def most_together(rate: Rate) -> int:
+    """How many messages may leave at the slot of the last of them, so that no window holds more than the rate."""
+    return 1 + int(rate.count * _TOGETHER)
+
+
+def may_be_late(rate: Rate, *, together: bool = False) -> timedelta:
     """How long after its slot a message may leave, and no window of the rate's length holds more than it says."""
-    return rate.per * _SLACK
+    return rate.per * (_SLACK - (_TOGETHER if together else 0))
 
 
 def in_doubt_rule(contract: Contract, setting: InDoubtRule | None) -> InDoubtRule:

@@ -31,6 +31,7 @@ class SmtpChannel:
 
     contract: ClassVar[Contract] = Contract.HOLD  # the final dot twice is the mail twice
     reported: ClassVar[bool] = True
+    takes_mail: ClassVar[bool] = True
 
     def __init__(
         self, setup: ChannelSetup, *, answer_seconds: float = ANSWER_SECONDS, idle_seconds: float = IDLE_SECONDS

@@ -85,13 +85,22 @@ class MailTemplate:
         self._frame = Frame(["", *texts, *htmls, last_html + closing])  # in front: From, To, Subject, Date, Message-ID
         self._plain = None if self._text is None else PlainValues.of(self._text, self._html)
 
-    def render(self, message: Message, *, campaign_id: CampaignId, template_id: TemplateId, at: datetime) -> Outgoing:
+    def render(
+        self,
+        message: Message,
+        *,
+        campaign_id: CampaignId,
+        template_id: TemplateId,
+        at: datetime,
+        unsubscribe_url: str,
+    ) -> Outgoing:
         """The mail for one recipient; `at` is its date. Raises CannotRender."""
         scope = {
             **message.personalization,
             "customer_id": message.customer_id,
             "campaign_id": campaign_id,
             "promo_codes": [],
+            "unsubscribe_url": unsubscribe_url,
         }
         try:
             sender_header, sender = self._sender.render(scope, at)
@@ -100,6 +109,7 @@ class MailTemplate:
             headers = (
                 f"{sender_header}To: {to}\r\n{unstructured('Subject', subject)}{_date_line(at)}"
                 f"Message-ID: <{message.sid}@{sender.rpartition('@')[2]}>\r\n"
+                f"List-Unsubscribe: <{unsubscribe_url}>\r\nList-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n"
             )
             content = self._frame.filled([headers, *self._between(scope, at)])
         except CannotRender as error:
@@ -113,6 +123,9 @@ class MailTemplate:
             to=to,
             subject=subject,
             content=content.encode(),
+            send_at=message.send_at,
+            personalization=message.personalization,
+            unsubscribe_url=unsubscribe_url,
         )
 
     def _between(self, scope: Scope, at: datetime) -> list[str]:
