@@ -51,7 +51,7 @@ def _check(text: str) -> ValidatedEmail | None:
 
 def is_country(text: str) -> bool:
     """Whether phone numbers know a country by these two letters of ISO 3166."""
-    import phonenumbers  # noqa: PLC0415 - takes a moment, and only texts need it
+    import phonenumbers
 
     return text in phonenumbers.SUPPORTED_REGIONS
 
@@ -71,7 +71,7 @@ def read_phone(text: str, country: str | None) -> str | None:
 
 
 def _phone(text: str, country: str | None) -> str | None:
-    import phonenumbers as phones  # noqa: PLC0415 - takes a moment, and only texts need it
+    import phonenumbers as phones
 
     try:
         number = phones.parse(text, country)

@@ -235,19 +235,12 @@ class Message(msgspec.Struct, frozen=True, gc=False):  # a Struct, because a gro
         return f"Message(number={self.number!r}, sid={self.sid!r}, customer_id={self.customer_id!r})"
 
 
-class Parts(msgspec.Struct, frozen=True, gc=False):
-    """The content of one message, rendered, for a provider that makes the whole of it itself. HTML only in e-mail."""
-
-    text: str
-    html: str | None = None
-
-
 class Outgoing(msgspec.Struct, frozen=True, gc=False):
     """What a channel hands to its provider: one message, rendered.
 
     Where the channel takes whole mails, `content` is a message of RFC 5322, lines ended by CRLF, none longer than 998
-    octets, and `sender` and `to` are the bare addresses of the envelope. Else `content` is in parts, and `sender` is as
-    the settings or the template spell it.
+    octets, and `sender` and `to` are the bare addresses of the envelope. Else there are `text` and, in e-mail, `html`,
+    and `sender` is as the settings or the template spell it.
     """
 
     sid: Sid
@@ -257,10 +250,12 @@ class Outgoing(msgspec.Struct, frozen=True, gc=False):
     sender: str  # empty: none is named
     to: str
     subject: str  # e-mail; push and in-app: the title, empty where there is none
-    content: bytes | Parts
     send_at: datetime
     personalization: Mapping[str, str]
     unsubscribe_url: str
+    content: bytes = b""
+    text: str = ""
+    html: str | None = None
 
     def __repr__(self) -> str:
         """Without what is personal."""

@@ -24,7 +24,9 @@ class Fragile:
     """A channel that one value breaks, before or after the message began."""
 
     contract: ClassVar[Contract] = Contract.HOLD
+    contracts: ClassVar[Sequence[Contract]] = (Contract.HOLD,)
     reported: ClassVar[bool] = False
+    takes_mail: ClassVar[bool] = True
 
     def __init__(self, *, begins: bool) -> None:
         self.taken: list[str] = []

@@ -34,7 +34,9 @@ class Provider:
     """A provider that sends on whatever it takes; a repeat reaches the person twice."""
 
     contract: ClassVar[Contract] = Contract.HOLD
+    contracts: ClassVar[Sequence[Contract]] = (Contract.HOLD,)
     reported: ClassVar[bool] = True
+    takes_mail: ClassVar[bool] = True
 
     def __init__(self) -> None:
         self.arrived: Counter[Sid] = Counter()
@@ -62,6 +64,7 @@ class KeyedProvider(Provider):
     """A provider that knows the sid: a repeat is the same message, and has the same answer."""
 
     contract: ClassVar[Contract] = Contract.KEYED
+    contracts: ClassVar[Sequence[Contract]] = (Contract.KEYED,)
 
     def receive(self, sid: Sid, fate: Fate) -> Fate:
         """The first yes or no counts for every repeat."""
@@ -79,6 +82,7 @@ class ReplaceableProvider(KeyedProvider):
     """A provider where a repeat takes the place of the first on the device."""
 
     contract: ClassVar[Contract] = Contract.REPLACEABLE
+    contracts: ClassVar[Sequence[Contract]] = (Contract.REPLACEABLE,)
 
 
 class Trouble(StrEnum):

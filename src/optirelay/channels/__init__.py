@@ -1,8 +1,8 @@
 """The promise of a channel: our side of one delivery provider. One file a provider, found by its entry point."""
 
 from collections.abc import Callable, Mapping, Sequence
-from ipaddress import IPv4Network, IPv6Network
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
 from typing import Any, ClassVar, Protocol
 
 from optirelay.model import Answer, Contract, Outgoing, Sid
@@ -25,12 +25,13 @@ class Wire(Protocol):
 class Channel(Protocol):
     """Hands messages to one provider."""
 
-    @property
-    def contract(self) -> Contract:
-        """What a repeat does at the provider."""
-
+    contracts: ClassVar[Sequence[Contract]]  # what a repeat may do at the provider: one of these, the first by default
     reported: ClassVar[bool]  # False: a dry run, of which Optimove is told nothing
     takes_mail: ClassVar[bool]  # e-mail comes as a whole message (RFC 5322); False: in parts, as all else does
+
+    @property
+    def contract(self) -> Contract:
+        """What a repeat does, with these settings."""
 
     async def send(self, messages: Sequence[Outgoing], wire: Wire) -> None:
         """Hand over each message, as far as the wire lets it begin, and tell each answer on the wire.

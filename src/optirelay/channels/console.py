@@ -11,6 +11,7 @@ class ConsoleChannel:
     """Prints what would leave; Optimove is told nothing of it."""
 
     contract: ClassVar[Contract] = Contract.HOLD
+    contracts: ClassVar[Sequence[Contract]] = (Contract.HOLD,)
     reported: ClassVar[bool] = False
     takes_mail: ClassVar[bool] = True
 

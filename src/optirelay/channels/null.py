@@ -11,6 +11,7 @@ class NullChannel:
     """Accepts every message; nobody receives any. Reported like a real one, so that the whole journey is measured."""
 
     contract: ClassVar[Contract] = Contract.HOLD
+    contracts: ClassVar[Sequence[Contract]] = (Contract.HOLD,)
     reported: ClassVar[bool] = True
     takes_mail: ClassVar[bool] = True
 

@@ -95,7 +95,7 @@ def check(
 def providers(as_json: AsJson = False) -> None:
     """Every provider that a channel can name, and what a repeat does there."""
     rows = [
-        {"provider": name, "contract": channel.contract.value, "reported": channel.reported}
+        {"provider": name, "contract": " or ".join(channel.contracts), "reported": channel.reported}
         for name, channel in runtime.installed_providers()
     ]
     if as_json:

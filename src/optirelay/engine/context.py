@@ -23,7 +23,7 @@ from optirelay.optimove import (
     Unauthorized,
 )
 from optirelay.settings import ChannelSettings, Settings
-from optirelay.stages.content import MailTemplate
+from optirelay.stages.content import Prepared
 from optirelay.stages.sending import Quiet
 from optirelay.store import Store, StoreUnavailable, TenantStore
 
@@ -40,7 +40,7 @@ class Context:
     channels: Mapping[tuple[TenantId, ChannelName], Channel]
     worker: str
     way: Way = field(default_factory=Way)
-    prepared: dict[tuple[TenantId, ChannelName, int, int], MailTemplate] = field(default_factory=dict)
+    prepared: dict[tuple[TenantId, ChannelName, int, int], Prepared] = field(default_factory=dict)
 
     def channel_settings(self, tenant: TenantId, channel: ChannelName) -> ChannelSettings:
         """A channel's settings. NeedsOperator where the file no longer has it."""

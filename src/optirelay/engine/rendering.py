@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from optirelay.clock import utc_now
 from optirelay.engine.context import Context
 from optirelay.model import ChannelName, Message, Outgoing, Refusal, Refused, TenantId
-from optirelay.stages.content import BadTemplate, CannotRender, MailTemplate, prepare
+from optirelay.stages.content import BadTemplate, CannotRender, Prepared, prepare
 from optirelay.store import Ledger
 from optirelay.store.batches import LockedBatch, TakenBatch
 
@@ -32,22 +32,34 @@ async def render(
         return [], {message.number: Refused(Refusal.RENDER_FAILED, str(error)) for message in group}
     refused: dict[int, Refused] = {}
     at = utc_now()
+    tokens = ctx.store.tenant(tenant).tokens(taken.planned_on)
+    link = f"{ctx.settings.service.public_url}/u/"
 
     def mails(messages: Sequence[Message]) -> Iterator[Outgoing]:
         for message in messages:
             try:
-                yield template.render(message, campaign_id=taken.campaign_id, template_id=taken.template_id, at=at)
+                yield template.render(
+                    message,
+                    campaign_id=taken.campaign_id,
+                    template_id=taken.template_id,
+                    at=at,
+                    unsubscribe_url=link + tokens.of(message.number),
+                )
             except CannotRender as error:
                 refused[message.number] = Refused(Refusal.RENDER_FAILED, str(error))
 
     return await ctx.way.in_slices((tenant, channel), group, mails, size=MAILS_IN_A_SLICE), refused
 
 
-async def _prepared(ctx: Context, tenant: TenantId, channel: ChannelName, taken: TakenBatch) -> MailTemplate:
+async def _prepared(ctx: Context, tenant: TenantId, channel: ChannelName, taken: TakenBatch) -> Prepared:
     assert taken.template_version is not None
     key = (tenant, channel, taken.template_id, taken.template_version)
     if key not in ctx.prepared:
         async with ctx.store.tenant(tenant).transaction() as ledger:
             content = await ledger.templates.content(channel, taken.template_id, taken.template_version)
-        ctx.prepared[key] = prepare(content, default_sender=ctx.channel_settings(tenant, channel).sender)
+        settings = ctx.channel_settings(tenant, channel)
+        whole_mail = ctx.channels[tenant, channel].takes_mail
+        ctx.prepared[key] = prepare(
+            content, default_sender=settings.sender, kind=settings.kind, whole_mail=whole_mail
+        )
     return ctx.prepared[key]

@@ -132,7 +132,7 @@ def read_signing_secret(value: object, folder: Path) -> Secret:
     except ValueError:
         key = b""
     if not text.startswith("whsec_") or len(key) < 16:
-        mend = 'Write whsec_ and base64 of 24 to 64 random octets, such as the output of `openssl rand -base64 32`'
+        mend = "Write whsec_ and base64 of 24 to 64 random octets, such as the output of `openssl rand -base64 32`"
         raise BadValue(f"{where} is no secret of Standard Webhooks", mend)
     return Secret(text)
 

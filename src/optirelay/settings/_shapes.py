@@ -22,7 +22,7 @@ from pydantic import (
 
 from optirelay.model import ChannelKind, Contract, InDoubtRule
 from optirelay.settings import _secrets, _values
-from optirelay.settings._faults import NOT_BUILT, BadValue, quoted, shown
+from optirelay.settings._faults import BadValue, shown
 from optirelay.settings._values import HostPort, QuietHours, Rate, Secret
 
 METRIC_IDS = {

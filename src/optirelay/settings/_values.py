@@ -279,7 +279,9 @@ def read_network(value: object) -> ipaddress.IPv4Network | ipaddress.IPv6Network
     try:
         return ipaddress.ip_network(value if isinstance(value, str) else "")
     except ValueError as error:
-        raise BadValue(f"{shown(value)} is no network", "Write one such as 127.0.0.0/8, 10.1.2.3 or fd00::/8") from error
+        raise BadValue(
+            f"{shown(value)} is no network", "Write one such as 127.0.0.0/8, 10.1.2.3 or fd00::/8"
+        ) from error
 
 
 def read_country(value: object) -> str:

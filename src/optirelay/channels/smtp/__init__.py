@@ -30,6 +30,7 @@ class SmtpChannel:
     """
 
     contract: ClassVar[Contract] = Contract.HOLD  # the final dot twice is the mail twice
+    contracts: ClassVar[Sequence[Contract]] = (Contract.HOLD,)
     reported: ClassVar[bool] = True
     takes_mail: ClassVar[bool] = True
 

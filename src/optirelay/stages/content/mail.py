@@ -1,60 +1,18 @@
 """A template and a recipient become a mail."""
 
-import re
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from functools import lru_cache
 from hashlib import blake2b
 
-from optirelay.addresses import read_ascii_email
 from optirelay.model import CampaignId, Message, Outgoing, TemplateContent, TemplateId
 from optirelay.stages.content.bounds import HTML, TEXT, TEXT_FROM_HTML
 from optirelay.stages.content.frame import Frame
 from optirelay.stages.content.mime import Body, encoded, mailbox, one_line, unstructured
-from optirelay.stages.content.plain import text_of, text_template_of
-from optirelay.stages.content.templating import (
-    LIQUID,
-    BadTemplate,
-    CannotRender,
-    Part,
-    PlainValues,
-    parse,
-    refuse_unclosed,
-)
-
-_PLAIN_ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,255}")
-
-MAX_CONVERTED = 1 << 18  # characters of rendered HTML that are made into a text; about a second at the very worst
-
-Scope = Mapping[str, object]
-
-
-def check(content: TemplateContent) -> list[str]:
-    """The names that the template looks up, without those it assigns itself. Raises BadTemplate with every fault."""
-    names: set[str] = set()
-    faults: list[str] = []
-    for name, source, environment in (
-        ("subject", content.subject, TEXT),
-        ("html", content.html, HTML),
-        ("text", content.text or "", TEXT),
-    ):
-        try:
-            names.update(parse(name, source, environment).names)
-        except BadTemplate as bad:
-            faults += bad.faults
-    try:
-        names.update(_Sender(content.sender).names if content.sender is not None else ())
-    except BadTemplate as bad:
-        faults += bad.faults
-    if faults:
-        raise BadTemplate(*faults)
-    return sorted(names)
-
-
-def prepare(content: TemplateContent, *, default_sender: str) -> "MailTemplate":
-    """What renders mails of this template; made once a template version. Raises BadTemplate."""
-    return MailTemplate(content, default_sender)
+from optirelay.stages.content.plain import text_template_of, whole_text_of
+from optirelay.stages.content.scope import Scope, scope_of
+from optirelay.stages.content.senders import Sender, ascii_domain
+from optirelay.stages.content.templating import BadTemplate, CannotRender, Part, PlainValues, parse
 
 
 class MailTemplate:
@@ -63,7 +21,7 @@ class MailTemplate:
     def __init__(self, content: TemplateContent, default_sender: str) -> None:
         self.required = content.required
         sender = default_sender if content.sender is None else content.sender
-        self._sender = _Sender(sender)
+        self._sender = Sender(sender)
         self._subject = parse("subject", content.subject, TEXT)
         self._html = parse("html", content.html, HTML)
         self._html_body = Body(self._html.constants, self._html.places)
@@ -95,19 +53,13 @@ class MailTemplate:
         unsubscribe_url: str,
     ) -> Outgoing:
         """The mail for one recipient; `at` is its date. Raises CannotRender."""
-        scope = {
-            **message.personalization,
-            "customer_id": message.customer_id,
-            "campaign_id": campaign_id,
-            "promo_codes": [],
-            "unsubscribe_url": unsubscribe_url,
-        }
+        scope = scope_of(message, campaign_id, unsubscribe_url)
         try:
-            sender_header, sender = self._sender.render(scope, at)
-            to = _to_ascii_domain(message.address, "the recipient's address")
+            name, sender = self._sender.render(scope, at)
+            to = ascii_domain(message.address, "the recipient's address")
             subject = one_line(self._subject.whole(self._subject.render(scope, at)))
             headers = (
-                f"{sender_header}To: {to}\r\n{unstructured('Subject', subject)}{_date_line(at)}"
+                f"{_from_line(name, sender)}To: {to}\r\n{unstructured('Subject', subject)}{_date_line(at)}"
                 f"Message-ID: <{message.sid}@{sender.rpartition('@')[2]}>\r\n"
                 f"List-Unsubscribe: <{unsubscribe_url}>\r\nList-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n"
             )
@@ -139,13 +91,13 @@ class MailTemplate:
     def _encoded_text(self, scope: Scope, at: datetime, html: list[str]) -> list[str]:
         """What of the text part is the recipient's: pieces of its own template, or all of it."""
         if self._text is None or self._text_body is None:
-            whole = self._html.whole(html)
-            if len(whole) > MAX_CONVERTED:
-                raise CannotRender(
-                    f"html: more than {MAX_CONVERTED:,} characters, too long to make a text from; add one"
-                )
-            return [encoded(text_of(whole)).decode()]
+            return [encoded(whole_text_of(self._html.whole(html))).decode()]
         return self._text_body.between(self._text.render(scope, at))
+
+
+@lru_cache(maxsize=64)
+def _from_line(name: str, address: str) -> str:
+    return mailbox("From", name, address)
 
 
 @lru_cache(maxsize=64)
@@ -166,60 +118,3 @@ def _text_part(content: TemplateContent) -> Part | None:
         return None if source is None else parse("text", source, TEXT_FROM_HTML)
     except BadTemplate:  # the HTML can be parsed, what was made of it cannot
         return None
-
-
-class _Sender:
-    """Who writes: `Name <address>`, or an address; Liquid in each, and a value in the one never becomes the other."""
-
-    def __init__(self, source: str) -> None:
-        refuse_unclosed("from", source)
-        name, address = _name_and_address(source)
-        self._name = parse("from", name, TEXT)
-        self._address = parse("from", address, TEXT)
-        self.names = {*self._name.names, *self._address.names}
-        self._constant: tuple[str, str] | None = None
-        if not (self._name.dynamic or self._address.dynamic):
-            try:
-                self._constant = self._lines(name, address)
-            except CannotRender:
-                raise BadTemplate(
-                    f"from: {address.strip()!r} is no e-mail address; write it as Name <somebody@example.com>."
-                ) from None
-
-    def render(self, scope: Scope, at: datetime) -> tuple[str, str]:
-        """The header line and the bare address."""
-        if self._constant is not None:
-            return self._constant
-        name, address = (part.whole(part.render(scope, at)) for part in (self._name, self._address))
-        return self._lines(name, address)
-
-    @staticmethod
-    def _lines(name: str, address: str) -> tuple[str, str]:
-        name = one_line(name)
-        if len(name) > 1 and name[0] == name[-1] == '"':
-            name = name[1:-1]
-        bare = _valid(address.strip(), "the from's address")
-        return mailbox("From", name, bare), bare
-
-
-def _name_and_address(source: str) -> tuple[str, str]:
-    """Cut at the last `<` that is not Liquid's."""
-    cut = LIQUID.sub(lambda piece: "." * len(piece[0]), source).rfind("<")
-    if cut < 0:
-        return "", source
-    address = source[cut + 1 :].rstrip()
-    return source[:cut], address.removesuffix(">") if address.endswith(">") else address + "<"  # which no address has
-
-
-def _to_ascii_domain(address: str, what: str) -> str:
-    """As a header and an envelope hold it: the domain in ASCII, a local part that is not ASCII as it is."""
-    if _PLAIN_ADDRESS.fullmatch(address):
-        return address
-    return _valid(address, what)
-
-
-def _valid(address: str, what: str) -> str:
-    valid = read_ascii_email(address)
-    if valid is None:
-        raise CannotRender(f"{what} is empty or no e-mail address")
-    return valid

@@ -97,13 +97,15 @@ def mailbox(name: str, display_name: str, address: str) -> str:
     display_name = one_line(display_name)
     if not display_name:
         return _folded(name, address)
-    if _NOT_BARE.search(display_name):
-        shown = _encoded_words(display_name)
-    elif _ATOMS.fullmatch(display_name):
-        shown = display_name
-    else:
-        shown = '"' + display_name.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    shown = _encoded_words(display_name) if _NOT_BARE.search(display_name) else quoted_name(display_name)
     return _folded(name, f"{shown} <{address}>")
+
+
+def quoted_name(display_name: str) -> str:
+    """A display name as it stands before an address, in quotes where it needs them; what is not ASCII stays."""
+    if _ATOMS.fullmatch(display_name):
+        return display_name
+    return '"' + display_name.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _folded(name: str, text: str) -> str:

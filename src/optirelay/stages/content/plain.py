@@ -6,8 +6,9 @@ from inscriptis import get_text
 from inscriptis.css_profiles import CSS_PROFILES
 from inscriptis.model.config import ParserConfig
 
-from optirelay.stages.content.templating import LIQUID
+from optirelay.stages.content.templating import LIQUID, CannotRender
 
+MAX_CONVERTED = 1 << 18  # characters of rendered HTML that are made into a text; about a second at the very worst
 _CONFIG = ParserConfig(css=CSS_PROFILES["strict"])
 
 _UNSEEN = re.compile(r"<!--.*?(?:-->|\Z)|<(script|style|title)\b.*?(?:</\1\s*>|\Z)", re.DOTALL | re.IGNORECASE)
@@ -35,6 +36,13 @@ def text_of(html: str) -> str:
     """HTML as a person would read it: no markup, links as `label (address)`, images by their alternative text."""
     html = html.encode("utf-8", "replace").decode("utf-8")  # libxml2 reads nothing where half a character stands
     return _tidy(get_text(_simplified(html), _CONFIG))
+
+
+def whole_text_of(html: str) -> str:
+    """The same of a whole rendered mail. Raises CannotRender where that would take too long."""
+    if len(html) > MAX_CONVERTED:
+        raise CannotRender(f"html: more than {MAX_CONVERTED:,} characters, too long to make a text from; add one")
+    return text_of(html)
 
 
 def text_template_of(html: str) -> str | None:
