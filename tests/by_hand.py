@@ -63,5 +63,5 @@ async def sent(house: House, answer: Answer = Accepted(), **plan: Any) -> str:  
     while taken := await pipeline.take(house.ctx, ACME, NEWSLETTER):
         begun = await pipeline.begin(house.ctx, ACME, taken, {}, channel=NEWSLETTER, most=1000)
         known = Known({message.number: answer for message in begun.start})
-        await pipeline.record(house.ctx, ACME, NEWSLETTER, {taken: known})
+        await pipeline.write_answers(house.ctx, ACME, {taken: known})
     return campaign_id

@@ -4,6 +4,8 @@
                        accept   notifications, in groups: a pass is put, or a campaign called off
                        gather   one page of recipients -> messages in batches; the next page put
                        send     due batches, group by group: who may go now -> started -> channel -> outcomes
+    provider POST -> web/ingest -> (stored raw, 200)
+                       record   callbacks, in groups: delivery events kept, counted and obeyed
     on completion,
     then for 7 days -> report   metrics and interactions, frozen, each call once
     at start, then ->  sync     listeners and templates compared with Optimove's, and added where missing
@@ -20,11 +22,12 @@ import structlog
 from optirelay.clock import utc_now
 from optirelay.engine import troubles
 from optirelay.engine.context import Context, ask
+from optirelay.engine.grouping import apart, grouped, in_groups
 from optirelay.engine.jobs import Job, job
-from optirelay.engine.journal import DeadJournal
+from optirelay.engine.recording import compare, keep_callbacks
 from optirelay.engine.rendering import required_tags
-from optirelay.engine.reporting import begin_window, due_now, settle_lost_of, tell
-from optirelay.engine.settle import Known, seen_of, settle_late, skip, skip_rest, take_over, write_known
+from optirelay.engine.reporting import begin_window, due_now, tell
+from optirelay.engine.settle import Known, skip, skip_rest, take_over, write_known
 from optirelay.engine.syncing import behind, sync_listeners, sync_templates, tell_behind
 from optirelay.errors import TryLater
 from optirelay.model import CampaignId, CampaignState, ChannelName, Message, ProblemKind, TenantId, day_of
@@ -35,6 +38,7 @@ from optirelay.store.batches import LockedBatch, TakenBatch
 from optirelay.store.campaigns import Reading
 
 MOST_NOTIFICATIONS = 100  # read in one transaction
+MOST_CALLBACKS = 1000  # likewise
 MOST_REPORTS = 100  # put in one transaction
 MOST_READINGS = 3  # of one pass whose rows repeat
 log = structlog.get_logger()
@@ -45,31 +49,21 @@ log = structlog.get_logger()
 
 async def accept(ctx: Context) -> int:
     """Read a group of notifications; how many. One that the store refuses is set aside and stops nobody."""
-    try:
-        return await _accept_some(ctx, MOST_NOTIFICATIONS)
-    except TryLater:
-        raise
-    except Exception:  # whatever one of them did: the others must not wait for it
-        log.exception("group_of_notifications_refused")
-    return await _accept_some(ctx, 1, set_aside=True)
+    return await in_groups(
+        "notifications", MOST_NOTIFICATIONS, lambda most, alone: _accept_some(ctx, most, alone=alone)
+    )
 
 
-async def _accept_some(ctx: Context, limit: int, *, set_aside: bool = False) -> int:
+async def _accept_some(ctx: Context, most: int, *, alone: bool) -> int:
     async with ctx.store.transaction() as everyone:
-        taken = await everyone.take_notifications(limit)
+        taken = await everyone.take_notifications(most)
         for notification in taken:
             ledger = everyone.ledger(notification.tenant)
-            try:
-                async with ledger.savepoint():
-                    await _accept_one(ctx, ledger, notification)
-            except TryLater:
-                raise
-            except Exception:
-                if not set_aside:
-                    raise
-                log.exception("notification_set_aside", tenant=ledger.tenant, id=notification.id)
+            async with apart(ledger, alone=alone) as refused:
+                await _accept_one(ctx, ledger, notification)
+            if refused:
                 await everyone.settle_notifications([notification], "set_aside")
-                await troubles.tell_notification_set_aside(ledger, notification.id)
+                await troubles.tell_request_set_aside(ledger, f"notification {notification.id}")
                 return len(taken)
         await everyone.settle_notifications(taken, "done")
         return len(taken)
@@ -126,8 +120,7 @@ async def call_off(ctx: Context, tenant: TenantId, *, campaign: int) -> None:
                 await skip_rest(ctx, ledger, batch)
                 await ledger.batches.write(batch)
     async with store.transaction() as ledger:
-        counts = await ledger.campaigns.counts_of(campaign)
-        await _close_if_done(ctx, ledger, counts.channel, campaign)
+        await _close_if_done(ctx, ledger, campaign)
 
 
 # --- gather: a page of recipients becomes messages ------------------------------------------------------------------
@@ -201,7 +194,7 @@ async def _end_reading(ctx: Context, ledger: Ledger, pass_: int) -> None:
     following = await ledger.campaigns.end_pass(reading)
     if following is not None:
         await gather.put(ledger, pass_=following, skip=0)
-    await _close_if_done(ctx, ledger, reading.channel, reading.campaign)
+    await _close_if_done(ctx, ledger, reading.campaign)
 
 
 # --- send: due batches, group by group ------------------------------------------------------------------------------
@@ -234,30 +227,6 @@ async def take(ctx: Context, tenant: TenantId, channel: ChannelName) -> TakenBat
         return None if batch.done else taken
 
 
-async def recover(ctx: Context, tenant: TenantId, journal: DeadJournal) -> None:
-    """What a worker that died on this machine had in hand is settled by what it had seen, and free at once."""
-    store = ctx.store.tenant(tenant)
-    async with store.transaction() as ledger:
-        left = await ledger.batches.open_of_worker(journal.worker)
-    for number in left:
-        async with store.transaction() as ledger:
-            batch = await ledger.batches.lock(number)
-            if batch is not None and batch.owner == journal.worker and not batch.done:
-                await take_over(ctx, ledger, batch, journal.worker, journal)
-                await write_batch(ctx, ledger, batch)
-                await ledger.batches.free(batch.id, batch.fence, None)
-                await ledger.batches.wake_senders()
-    async with store.transaction() as ledger:  # others took over some of it, and could not know
-        doubts = await ledger.batches.doubts_of_worker(journal.worker)
-    for number, messages_ in doubts.items():
-        async with store.transaction() as ledger:
-            batch = await ledger.batches.lock(number)
-            assert batch is not None
-            for touched in await settle_late(ctx, ledger, batch, seen_of(journal, number, messages_), journal.worker):
-                await write_batch(ctx, ledger, touched)
-    await settle_lost_of(ctx, tenant, journal.worker)
-
-
 async def begin(
     ctx: Context,
     tenant: TenantId,
@@ -275,7 +244,7 @@ async def begin(
         ended = await write_known(ctx, ledger, known)
         await ctx.way.give((tenant, channel))
         begun = await _begin(ctx, ledger, taken, channel, most)
-        await _close_all_done(ctx, ledger, channel, ended)
+        await _close_all_done(ctx, ledger, ended)
         return begun
 
 
@@ -306,6 +275,7 @@ async def _begin_group(ctx: Context, ledger: Ledger, batch: LockedBatch, most: i
         only_to=settings.only_to,
         expire_after=settings.expire_after,
         quiet=ctx.quiet(ledger.tenant, batch.channel),
+        opt_in_needed=settings.require_opt_in,
     )
     await skip(ctx, ledger, batch, group.skips)
     batch.begun += len(group.start)
@@ -321,10 +291,10 @@ async def _begin_group(ctx: Context, ledger: Ledger, batch: LockedBatch, most: i
     return Begun(group.start, first_slot_at, over=over, next_due_at=group.next_due_at)
 
 
-async def record(ctx: Context, tenant: TenantId, channel: ChannelName, known: Mapping[TakenBatch, Known]) -> None:
+async def write_answers(ctx: Context, tenant: TenantId, known: Mapping[TakenBatch, Known]) -> None:
     """Write what is known of started groups, where no new group starts."""
     async with ctx.store.tenant(tenant).transaction() as ledger:
-        await _close_all_done(ctx, ledger, channel, await write_known(ctx, ledger, known))
+        await _close_all_done(ctx, ledger, await write_known(ctx, ledger, known))
 
 
 async def free(ctx: Context, tenant: TenantId, taken: TakenBatch, due_at: datetime | None) -> None:
@@ -333,10 +303,10 @@ async def free(ctx: Context, tenant: TenantId, taken: TakenBatch, due_at: dateti
         await ledger.batches.free(taken.id, taken.fence, due_at)
 
 
-async def _close_all_done(ctx: Context, ledger: Ledger, channel: ChannelName, campaigns: Sequence[int]) -> None:
+async def _close_all_done(ctx: Context, ledger: Ledger, campaigns: Sequence[int]) -> None:
     """Last in a transaction: until its end, others that end a batch of the campaign wait."""
     for campaign in sorted(set(campaigns)):
-        await _close_if_done(ctx, ledger, channel, campaign)
+        await _close_if_done(ctx, ledger, campaign)
 
 
 async def write_batch(ctx: Context, ledger: Ledger, batch: LockedBatch) -> None:
@@ -344,17 +314,52 @@ async def write_batch(ctx: Context, ledger: Ledger, batch: LockedBatch) -> None:
     await ledger.batches.write(batch)
     if batch.done:
         await ledger.problems.mended(ProblemKind.BATCH_SET_ASIDE, subject=f"batch {batch.id}")
-        await _close_if_done(ctx, ledger, batch.channel, batch.campaign)
+        await _close_if_done(ctx, ledger, batch.campaign)
 
 
-async def _close_if_done(ctx: Context, ledger: Ledger, channel: ChannelName, campaign: int) -> None:
+async def _close_if_done(ctx: Context, ledger: Ledger, campaign: int) -> None:
     """Where no pass and no batch is open, the campaign is complete, and its report is put."""
     if not await ledger.campaigns.close_if_done(campaign):
         return
     if await due_now(ctx, ledger, campaign):
         await report.put(ledger, campaign=campaign)
-    if not (counts := await ledger.campaigns.counts_of(campaign)).in_doubt:
-        await ledger.problems.mended(ProblemKind.MESSAGE_IN_DOUBT, channel=channel, campaign_id=counts.campaign_id)
+    await troubles.mend_doubts(ledger, campaign)
+
+
+# --- record: what providers tell of messages ------------------------------------------------------------------------
+
+
+async def record(ctx: Context) -> int:
+    """Read a group of callbacks; how many. One that the store refuses is set aside and stops nobody."""
+    return await in_groups("callbacks", MOST_CALLBACKS, lambda most, alone: _record_some(ctx, most, alone=alone))
+
+
+async def _record_some(ctx: Context, most: int, *, alone: bool) -> int:
+    async with ctx.store.transaction() as everyone:
+        taken = await everyone.take_callbacks(most)
+        for (tenant, channel), callbacks in grouped(taken, lambda callback: (callback.tenant, callback.channel)):
+            ledger = everyone.ledger(tenant)
+            async with apart(ledger, alone=alone) as refused:
+                await keep_callbacks(ledger, channel, callbacks)
+            if refused:
+                await everyone.settle_callbacks(callbacks, "set_aside")
+                await troubles.tell_request_set_aside(ledger, f"callback {callbacks[0].id}")
+                return len(taken)
+        await everyone.settle_callbacks(taken, "done")
+        return len(taken)
+
+
+async def compare_outcomes(ctx: Context) -> int:
+    """What is in doubt, or came after its events, becomes what these tell; of how many batches."""
+    async with ctx.store.transaction() as everyone:
+        batches = await everyone.with_undecided()
+    for tenant, number in batches:
+        async with ctx.store.tenant(tenant).transaction() as ledger:
+            batch = await ledger.batches.lock(number)
+            if batch is not None and await compare(ledger, batch, utc_now()):
+                await ledger.batches.write(batch)
+                await troubles.mend_doubts(ledger, batch.campaign)
+    return len(batches)
 
 
 # --- report: what became of it, to Optimove, each call once ---------------------------------------------------------

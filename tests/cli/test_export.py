@@ -59,7 +59,7 @@ async def test_every_message_is_a_row_that_says_what_messages_show_says(house: H
         bo.number: Refused(Refusal.REJECTED, "550 no"),
         zoe.number: Later("450 busy"),
     }
-    await pipeline.record(house.ctx, ACME, NEWSLETTER, {taken: Known(answers)})
+    await pipeline.write_answers(house.ctx, ACME, {taken: Known(answers)})
 
     status, out, err = await terminal.type("campaigns", "export", campaign_id, "--kind", "scheduled")
     assert (status, err) == (0, "")

@@ -65,7 +65,7 @@ async def deliver(house: House) -> None:
     while taken := await pipeline.take(house.ctx, ACME, NEWSLETTER):
         begun = await pipeline.begin(house.ctx, ACME, taken, {}, channel=NEWSLETTER, most=1000)
         known = Known(dict.fromkeys([message.number for message in begun.start], Accepted()))
-        await pipeline.record(house.ctx, ACME, NEWSLETTER, {taken: known})
+        await pipeline.write_answers(house.ctx, ACME, {taken: known})
 
 
 # --- doubts -----------------------------------------------------------------------------------------------------------
@@ -207,7 +207,7 @@ async def test_refused_messages_go_again_with_their_template_as_it_is_now(house_
         begun = await pipeline.begin(house.ctx, ACME, taken, {}, channel=NEWSLETTER, most=1000)
         numbers = [message.number for message in begun.start]
         known = Known({numbers[0]: Refused(Refusal.REJECTED), **dict.fromkeys(numbers[1:], Accepted())})
-        await pipeline.record(house.ctx, ACME, NEWSLETTER, {taken: known})
+        await pipeline.write_answers(house.ctx, ACME, {taken: known})
         shape = await shape_of(house)
         assert (shape["accepted"], shape["refused"], shape["state"]) == (4, {"rejected": 1}, "complete")
         await operate.report_now(house.ctx)

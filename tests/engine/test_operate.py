@@ -247,7 +247,7 @@ async def test_a_channel_is_ok_until_its_provider_cannot_be_reached(make_setting
             "state": "ok",
             "waits_until": None,
         }
-        await troubles.channel_waits(house.ctx, ACME, NEWSLETTER, "connection refused")
+        await troubles.channel_waits(house.ctx, ACME, NEWSLETTER, "connection refused", after=None)
         (channel,) = await operate.channels(house.ctx, "acme")
         assert channel["state"] == "waiting"
         assert channel["waits_until"].endswith("Z")

@@ -81,7 +81,7 @@ async def test_what_is_late_handed_back_or_tried_again_waits_for_their_end(
             refused: Refused(Refusal.REJECTED),
             accepted: Accepted(),
         }
-        await pipeline.record(house.ctx, ACME, NEWSLETTER, {taken: Known(answers, [handed_back])})
+        await pipeline.write_answers(house.ctx, ACME, {taken: Known(answers, [handed_back])})
         await pipeline.free(house.ctx, ACME, taken, None)
         (shape,) = await operate.campaigns(house.ctx)
         assert await operate.retry_refused(house.ctx, "acme", shape["campaign_id"], "newsletter") == (1, 0)
@@ -107,7 +107,7 @@ async def test_what_fell_into_quiet_hours_can_go_again_until_so_long_after_their
         first, second, *others = (message.number for message in group.start)
         answers: dict[int, Answer] = {first: Refused(Refusal.REJECTED), second: Doubtful()}
         answers |= dict.fromkeys(others, Accepted())
-        await pipeline.record(house.ctx, ACME, NEWSLETTER, {taken: Known(answers)})
+        await pipeline.write_answers(house.ctx, ACME, {taken: Known(answers)})
         with at(now + 31 * MINUTE):
             assert await operate.retry_refused(house.ctx, "acme", campaign_id, "newsletter") == (0, 1)
             resolved = await operate.resolve_doubts(house.ctx, Decision.RESEND, "asked", campaign_id=campaign_id)

@@ -15,7 +15,7 @@ from tests.house import ACME, NEWSLETTER, House, open_house
 
 from optirelay import pipeline
 from optirelay.clock import utc_now
-from optirelay.engine import operate, troubles
+from optirelay.engine import operate, recovery, troubles
 from optirelay.engine.journal import DeadJournal, Journal, dead_journal, journals_in
 from optirelay.engine.settle import Known, hand_back_unsent
 from optirelay.errors import TryLater
@@ -59,7 +59,7 @@ class Worker:
     async def write(self, known: Known) -> None:
         """Write what is known, with no new group."""
         assert self.taken is not None
-        await pipeline.record(self.ctx, ACME, NEWSLETTER, {self.taken: known})
+        await pipeline.write_answers(self.ctx, ACME, {self.taken: known})
 
 
 def left_by(worker: Worker, folder: Path, seen: dict[int, Answer | None]) -> None:
@@ -77,7 +77,7 @@ async def recover(house: House, folder: Path) -> None:
     for path in journals_in(folder):
         with dead_journal(path) as journal:
             assert isinstance(journal, DeadJournal)
-            await pipeline.recover(house.ctx, ACME, journal)
+            await recovery.recover(house.ctx, ACME, journal)
             journal.remove()
 
 

@@ -80,7 +80,7 @@ class Tenants:
         while taken := await pipeline.take(self.ctx, tenant, NEWSLETTER):
             begun = await pipeline.begin(self.ctx, tenant, taken, {}, channel=NEWSLETTER, most=most)
             known = Known({message.number: answers[message.customer_id] for message in begun.start})
-            await pipeline.record(self.ctx, tenant, NEWSLETTER, {taken: known})
+            await pipeline.write_answers(self.ctx, tenant, {taken: known})
             if most < 1000:
                 await pipeline.free(self.ctx, tenant, taken, utc_now())
                 return

@@ -73,7 +73,7 @@ async def test_pages_are_asked_for_again_after_any_bad_answer(make_settings: Mak
         while taken := await pipeline.take(house.ctx, ACME, NEWSLETTER):
             begun = await pipeline.begin(house.ctx, ACME, taken, {}, channel=NEWSLETTER, most=1000)
             known = Known({message.number: Accepted() for message in begun.start})
-            await pipeline.record(house.ctx, ACME, NEWSLETTER, {taken: known})
+            await pipeline.write_answers(house.ctx, ACME, {taken: known})
         counts = await house.campaign(campaign_id)
         assert (counts.handed_over, counts.state) == (30, "complete")
         assert await house.problems() == set()

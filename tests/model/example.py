@@ -12,6 +12,7 @@ from optirelay.clock import utc_now
 from optirelay.engine import operate
 from optirelay.engine.journal import dead_journal, journals_in
 from optirelay.engine.operate import Decision
+from optirelay.engine.recovery import recover
 from optirelay.errors import OptirelayError
 from optirelay.model import CampaignId, ChannelName, Contract
 from optirelay.stages.sending import in_doubt_rule
@@ -191,7 +192,7 @@ class Example:
         async def settle() -> None:
             with dead_journal(worker.path.with_stem(name)) as journal:
                 assert journal is not None
-                await pipeline.recover(worker.ctx, ACME, journal)
+                await recover(worker.ctx, ACME, journal)
                 await worker.ctx.store.gone(journal.worker)
                 journal.remove()
 

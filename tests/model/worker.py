@@ -58,7 +58,7 @@ class Worker:
         if self.batch is None:
             self.batch = await pipeline.take(self.ctx, ACME, self._channel)
             if self.batch is None and self.known:
-                await self._write(lambda known: pipeline.record(self.ctx, ACME, self._channel, known))
+                await self._write(lambda known: pipeline.write_answers(self.ctx, ACME, known))
             return None
         if self.unsure:
             await hand_back_unsent(self.ctx, ACME, self.batch, self.spoken_for(self.batch), self._journal)
@@ -160,7 +160,7 @@ class Worker:
         while self.on_wire:
             self.hear(0, silent=True)
         try:
-            await self._write(lambda known: pipeline.record(self.ctx, ACME, self._channel, known))
+            await self._write(lambda known: pipeline.write_answers(self.ctx, ACME, known))
             if self.unsure and self.batch is not None:
                 await hand_back_unsent(self.ctx, ACME, self.batch, self.spoken_for(self.batch), self._journal)
             if self.batch is not None:

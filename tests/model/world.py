@@ -19,7 +19,6 @@ from optirelay.engine.journal import journals_in
 from optirelay.engine.syncing import keep_template
 from optirelay.model import ChannelName, TemplateContent, TemplateId
 from optirelay.optimove import OptimoveClient
-from optirelay.store import Store
 from tests.conftest import MakeSettings
 from tests.house import ACME
 from tests.model.cuts import Cut, Line
@@ -40,7 +39,8 @@ FIRST_CHANNEL_ID = 500
 TEMPLATES = (17, 18)
 _EMPTY = (
     "truncate campaign, pass, page, batch, message, personalization, outcome, attempt, event, report_batch, audit, "
-    "told_metric, problem, notification, worker, budget, key_call, procrastinate_jobs, procrastinate_events "
+    "told_metric, problem, callback, delivery_event, counted_event, subscription, subscription_statement, suppression, "
+    " notification, worker, budget, key_call, procrastinate_jobs, procrastinate_events "
     "restart identity cascade"
 )
 _BEGINNING = datetime(2031, 4, 2, 7, tzinfo=UTC)
@@ -127,8 +127,7 @@ def open_world(make_settings: MakeSettings, database: str, folder: Path) -> Iter
         line = Line(database, min_size=1, max_size=4, open=False, kwargs={"options": "-c timezone=UTC"})
         runner.run(line.open())
         try:
-            store = Store(line, database, {ACME: ctx.store.number_of(ACME)})
-            world = World(replace(ctx, store=store), sql, folder, clock, line, runner)
+            world = World(replace(ctx, store=ctx.store.over(line)), sql, folder, clock, line, runner)
             for channel in CHANNELS:
                 runner.run(world.push(channel, "<p>Hello</p>"))
             yield world

@@ -156,6 +156,13 @@ def cell(value: Any, zone: ZoneInfo) -> str:
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
 
+def the_tenant(settings: Settings, tenant: str | None) -> str:
+    """The tenant that is named, or the only one. Exit 2 where there are several and none is named."""
+    if tenant is None and len(settings.tenants) > 1:
+        refuse_to_choose("there are several tenants", [f"--tenant {name}" for name in settings.tenants])
+    return tenant or next(iter(settings.tenants))
+
+
 def one_campaign(shapes: Sequence[dict[str, Any]], campaign_id: str) -> dict[str, Any]:
     """The campaign that is meant. Exit 1 where there is none, 2 where several are and none is named."""
     one_tenant(shapes, campaign_id)

@@ -47,11 +47,11 @@ def pause(ctx: typer.Context, channel: Name, config: Config = None, tenant: Tena
 
 @app.command()
 def resume(ctx: typer.Context, channel: Name, config: Config = None, tenant: Tenant = None) -> None:
-    """A paused channel goes on."""
+    """A paused channel goes on, or one that its provider had stopped."""
     settings = settings_of(ctx, config)
     name = _tenant_of(settings, channel, tenant)
     changed = run(settings, lambda c: operate.resume_channel(c, name, channel))
-    say(f"Channel {channel} goes on." if changed else f"Channel {channel} was not paused.")
+    say(f"Channel {channel} goes on." if changed else f"Channel {channel} was neither paused nor stopped.")
 
 
 def _tenant_of(settings: Settings, channel: str, tenant: str | None) -> str:

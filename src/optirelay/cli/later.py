@@ -6,7 +6,8 @@ from optirelay.cli._shared import WRONG_USE, complain
 
 LATER = {
     "templates": ("diff", "sync", "preview"),
-    "": ("contacts", "optins", "suppressions", "erase", "tokens", "users"),
+    "optins": ("import", "push", "status"),
+    "": ("contacts", "erase", "tokens", "users"),
 }
 _ANYTHING = {"ignore_unknown_options": True, "allow_extra_args": True}
 

@@ -17,10 +17,12 @@ from optirelay.cli import (
     later,
     listeners,
     messages,
+    optins,
     problems,
     processes,
     report,
     setup,
+    suppressions,
     templates,
 )
 from optirelay.cli._shared import FAILED, INTERRUPTED, Config, complain
@@ -41,8 +43,10 @@ app.add_typer(channels.app, name="channels")
 app.add_typer(doubts.app, name="doubts")
 app.add_typer(listeners.app, name="listeners")
 app.add_typer(messages.app, name="messages")
+app.add_typer(optins.app, name="optins")
 app.add_typer(problems.app, name="problems")
 app.add_typer(report.app, name="report")
+app.add_typer(suppressions.app, name="suppressions")
 app.add_typer(templates.app, name="templates")
 setup.add_to(app)
 processes.add_to(app)

@@ -23,6 +23,7 @@ from optirelay.engine.context import Context
 app = typer.Typer(help="Messages to one person.", no_args_is_help=True)
 COLUMNS = ("sid", "channel", "template_id", "send_at", "state", "reason")
 ATTEMPT_COLUMNS = ("sid", "at", "outcome", "detail")
+EVENT_COLUMNS = ("sid", "at", "event")
 
 
 @app.callback()
@@ -40,7 +41,7 @@ def show(
     channel: Channel = None,
     as_json: AsJson = False,
 ) -> None:
-    """Every message of a campaign to a customer, with each try."""
+    """Every message of a campaign to a customer, with each try and each event."""
     settings = settings_of(ctx, config)
 
     async def look(c: Context) -> list[dict[str, Any]]:
@@ -55,6 +56,9 @@ def show(
         print_rows(rows, COLUMNS, settings=settings, empty="")
         attempts = [{**try_, "sid": row["sid"], "tenant": row["tenant"]} for row in rows for try_ in row["attempts"]]
         print_rows(attempts, ATTEMPT_COLUMNS, settings=settings, empty="Nothing was tried yet.")
+        events = [{**event, "sid": row["sid"], "tenant": row["tenant"]} for row in rows for event in row["events"]]
+        if events:
+            print_rows(events, EVENT_COLUMNS, settings=settings, empty="")
     if not rows:
         complain(f"campaign {campaign} has no message to customer {customer}")
         raise typer.Exit(FAILED)

@@ -15,8 +15,9 @@ from optirelay.engine.context import Context
 from optirelay.engine.jobs import JobRunner
 from optirelay.engine.journal import DeadJournal, Journal, dead_journal, journals_in
 from optirelay.engine.lane import Lane
+from optirelay.engine.recovery import recover
 from optirelay.engine.troubles import tell_clock
-from optirelay.store import BATCH_CHANNEL, NOTIFICATION_CHANNEL, StoreUnavailable
+from optirelay.store import BATCH_CHANNEL, CALLBACK_CHANNEL, NOTIFICATION_CHANNEL, StoreUnavailable
 
 LANES = 2  # of a channel without a rate: while one waits for the database, the other makes mails
 POLL_SECONDS = 1.0  # where a NOTIFY was missed
@@ -32,7 +33,8 @@ class Dispatch:
         self._ctx = ctx
         self._folder = folder
         self._jobs = jobs
-        self._arrived = asyncio.Event()
+        self._notified = asyncio.Event()
+        self._called_back = asyncio.Event()
         self._clock_ok = True
         self._lanes = [
             Lane(ctx, journal, tenant, channel)
@@ -45,6 +47,7 @@ class Dispatch:
         beats = [
             asyncio.create_task(self._again_and_again(self._listen)),
             asyncio.create_task(self._again_and_again(self._accept)),
+            asyncio.create_task(self._again_and_again(self._record)),
             asyncio.create_task(self._again_and_again(self._beat)),
             asyncio.create_task(self._again_and_again(self._recover)),
             asyncio.create_task(self._again_and_again(self._heal)),
@@ -73,20 +76,26 @@ class Dispatch:
         async for name in self._ctx.store.listen():
             if name == NOTIFICATION_CHANNEL:
                 await self._ctx.way.give(name)
-                self._arrived.set()
+                self._notified.set()
+            elif name == CALLBACK_CHANNEL:
+                self._called_back.set()
             elif name == BATCH_CHANNEL:
                 for lane in self._lanes:
                     lane.wake()
 
     async def _accept(self) -> None:
         while True:
-            self._arrived.clear()
+            self._notified.clear()
             if not await pipeline.accept(self._ctx):
-                try:
-                    async with asyncio.timeout(POLL_SECONDS):
-                        await self._arrived.wait()
-                except TimeoutError:
-                    pass
+                await _set_or_polled(self._notified)
+
+    async def _record(self) -> None:
+        """Events are kept; and outcomes that came after their events are compared with them."""
+        while True:
+            self._called_back.clear()
+            recorded = await pipeline.record(self._ctx)
+            if not (recorded or await pipeline.compare_outcomes(self._ctx)):
+                await _set_or_polled(self._called_back)
 
     async def _beat(self) -> None:
         """Say that we are alive, keep what we hold, and compare clocks."""
@@ -116,7 +125,7 @@ class Dispatch:
 
     async def _settle(self, journal: DeadJournal, lease: timedelta) -> None:
         for tenant in self._ctx.optimove:
-            await pipeline.recover(self._ctx, tenant, journal)
+            await recover(self._ctx, tenant, journal)
         if journal.jobs is not None:
             await self._jobs.take_over(journal.jobs, lease)
         await self._ctx.store.gone(journal.worker)
@@ -135,3 +144,12 @@ class Dispatch:
         while True:
             if not (self._clock_ok and await pipeline.put_due_reports(self._ctx)):
                 await asyncio.sleep(POLL_SECONDS)
+
+
+async def _set_or_polled(event: asyncio.Event) -> None:
+    """Until it is set, or it is time to look anyway."""
+    try:
+        async with asyncio.timeout(POLL_SECONDS):
+            await event.wait()
+    except TimeoutError:
+        pass

@@ -16,7 +16,7 @@ from optirelay.engine.rendering import render
 from optirelay.engine.settle import Known, hand_back_unsent
 from optirelay.engine.slots import Slots
 from optirelay.engine.wire import GroupWire
-from optirelay.errors import TryLater
+from optirelay.errors import NeedsOperator, TryLater
 from optirelay.model import Answer, ChannelName, Later, Outgoing, TenantId
 from optirelay.settings import Rate
 from optirelay.stages import sending
@@ -125,7 +125,7 @@ class Lane:
     async def _idle(self, may_take: Callable[[], bool]) -> None:
         """No batch to work on: write what is known, or sleep until one may be due."""
         if self._known:
-            await self._write(lambda known: pipeline.record(self._ctx, self.tenant, self._name, known))
+            await self._write(lambda known: pipeline.write_answers(self._ctx, self.tenant, known))
         else:
             await self._sleep(await self._until_due() if may_take() else LONGEST_SLEEP_SECONDS)
 
@@ -207,7 +207,10 @@ class Lane:
         except StoreUnavailable as error:
             log.warning("store_unavailable", tenant=self.tenant, channel=self._name, why=str(error))
         except TryLater as error:
-            await self._provider_away(str(error))
+            await self._provider_away(str(error), after=error.after)
+        except NeedsOperator as error:
+            self._reached = False
+            await troubles.channel_stops(self._ctx, self.tenant, self._name, str(error))
         except Exception:
             log.exception("send_failed", tenant=self.tenant, channel=self._name)
         finally:
@@ -219,7 +222,7 @@ class Lane:
         """Hand a group to the channel. Where one message breaks it, the others are offered one by one."""
         try:
             await self._channel.send(outgoing, wire)
-        except (TryLater, asyncio.CancelledError):
+        except (TryLater, NeedsOperator, asyncio.CancelledError):
             raise
         except Exception:
             log.exception("channel_failed", tenant=self.tenant, channel=self._name)
@@ -232,17 +235,17 @@ class Lane:
             return
         try:
             await self._channel.send([mail], wire)
-        except (TryLater, asyncio.CancelledError):
+        except (TryLater, NeedsOperator, asyncio.CancelledError):
             raise
         except Exception as error:
             log.exception("message_breaks_channel", tenant=self.tenant, channel=self._name, sid=mail.sid)
             if wire.waits_for(mail.sid):
                 wire.answered(mail.sid, Later(f"{type(error).__name__} in the channel; see the log"))
 
-    async def _provider_away(self, why: str) -> None:
+    async def _provider_away(self, why: str, *, after: timedelta | None) -> None:
         self._reached = False
         try:
-            await troubles.channel_waits(self._ctx, self.tenant, self._name, why)
+            await troubles.channel_waits(self._ctx, self.tenant, self._name, why, after=after)
         except StoreUnavailable as error:
             log.warning("store_unavailable", tenant=self.tenant, channel=self._name, why=str(error))
 
@@ -312,7 +315,7 @@ class Lane:
                 send.cancel()
             await asyncio.gather(*late, return_exceptions=True)
         try:
-            await self._write(lambda known: pipeline.record(self._ctx, self.tenant, self._name, known))
+            await self._write(lambda known: pipeline.write_answers(self._ctx, self.tenant, known))
             if self._batch is not None:
                 self._resting.setdefault(self._batch, utc_now())
             await self._give_back()

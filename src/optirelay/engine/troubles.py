@@ -10,14 +10,18 @@ from optirelay.store.batches import TakenBatch
 from optirelay.store.campaigns import Reading
 
 
-async def channel_waits(ctx: Context, tenant: TenantId, channel: ChannelName, why: str) -> None:
-    """Its provider cannot be reached: no worker takes a batch of it for a while, longer each time."""
+async def channel_waits(
+    ctx: Context, tenant: TenantId, channel: ChannelName, why: str, *, after: timedelta | None
+) -> None:
+    """Its provider cannot be reached: no worker takes a batch of it for a while, longer each time; or as long as the
+    provider asked for."""
     async with ctx.store.tenant(tenant).transaction() as ledger:
         standing = await ledger.channels.standing(channel)
-        await ledger.channels.waits(channel, sending.pause_before(standing.waits + 1, 0.5))
+        pause = sending.pause_before(standing.waits + 1, 0.5) if after is None else after
+        await ledger.channels.waits(channel, pause)
         await ledger.problems.tell(
             ProblemKind.CHANNEL_WAITING,
-            f"The provider of channel {channel} cannot be reached: {why}",
+            f"The provider of channel {channel} takes nothing for now: {why}",
             "It is tried again by itself, and messages wait until they expire; check the channel's settings and the "
             "provider",
             channel=channel,
@@ -29,6 +33,19 @@ async def channel_works(ctx: Context, tenant: TenantId, channel: ChannelName) ->
     async with ctx.store.tenant(tenant).transaction() as ledger:
         await ledger.channels.works(channel)
         await ledger.problems.mended(ProblemKind.CHANNEL_WAITING, channel=channel)
+
+
+async def channel_stops(ctx: Context, tenant: TenantId, channel: ChannelName, why: str) -> None:
+    """Its provider takes nothing until a person changes something: its messages stay planned."""
+    async with ctx.store.tenant(tenant).transaction() as ledger:
+        await ledger.channels.stop(channel)
+        await ledger.problems.tell(
+            ProblemKind.CHANNEL_STOPPED,
+            f"Channel {channel} is stopped: {why}",
+            "Mend the channel's settings, or have the provider let us in, then `optirelay channels resume`; until "
+            "then its messages wait, and expire",
+            channel=channel,
+        )
 
 
 async def tell_set_aside(ctx: Context, tenant: TenantId, channel: ChannelName, batch: TakenBatch) -> None:
@@ -69,14 +86,34 @@ async def tell_told_after_cancel(ledger: Ledger, campaign_id: CampaignId, channe
     )
 
 
-async def tell_notification_set_aside(ledger: Ledger, notification: int) -> None:
-    """The store refuses what a notification says."""
+async def tell_request_set_aside(ledger: Ledger, request: str) -> None:
+    """The store refuses what a notification or a callback says."""
     await ledger.problems.tell(
         ProblemKind.BATCH_SET_ASIDE,
-        f"Notification {notification} could not be processed and was set aside",
-        "See the log for why; the notification is kept",
-        subject=f"notification {notification}",
+        f"{request.capitalize()} could not be processed and was set aside",
+        "See the log for why; it is kept",
+        subject=request,
     )
+
+
+async def tell_unreadable_callback(ledger: Ledger, channel: ChannelName) -> None:
+    """A provider told events of which nothing can be read."""
+    await ledger.problems.tell(
+        ProblemKind.UNREADABLE_NOTIFICATION,
+        f"A callback to channel {channel} has entries that are no events: none of them names what happened",
+        "Ask the provider what it sends, see the how-to on webhooks; the callback is kept, its other events count",
+        channel=channel,
+        subject="callback",
+    )
+
+
+async def mend_doubts(ledger: Ledger, campaign: int) -> None:
+    """Where no message of the campaign is in doubt any more, the operator need not be told."""
+    counts = await ledger.campaigns.counts_of(campaign)
+    if not counts.in_doubt:
+        await ledger.problems.mended(
+            ProblemKind.MESSAGE_IN_DOUBT, channel=counts.channel, campaign_id=counts.campaign_id
+        )
 
 
 async def tell_of_end(ledger: Ledger, reading: Reading, *, endless: bool) -> None:

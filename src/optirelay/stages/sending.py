@@ -89,9 +89,11 @@ def next_group(
     only_to: Sequence[str],
     expire_after: timedelta,
     quiet: Quiet | None = None,
+    opt_in_needed: bool = False,
 ) -> Group:
     """Sort a batch's next messages, which come by send time, into those that start, those that are skipped, and the
-    rest, which is not due. `required` of the template: these tags; None where the template is not ours yet.
+    rest, which is not due. `required` of the template: these tags; None where the template is not ours yet. With
+    `opt_in_needed`, who said nothing is like who said no.
 
     Nothing starts in quiet hours, however late it is. A message whose send time falls into them is due at their end,
     and expires so much after that; any other so much after its send time.
@@ -109,6 +111,10 @@ def next_group(
             return Group(group.start, group.skips, due_at)
         if expires_at <= now:
             group.skips[message.number] = Skip.UNKNOWN_TEMPLATE if required is None else Skip.EXPIRED
+        elif message.suppressed:
+            group.skips[message.number] = Skip.SUPPRESSED
+        elif message.opted_in is False or (opt_in_needed and message.opted_in is None):
+            group.skips[message.number] = Skip.OPTED_OUT
         elif only_to and not _allowed(message.address, only_to):
             group.skips[message.number] = Skip.NOT_ALLOWED
         elif required and any(name not in message.personalization for name in required):

@@ -2,7 +2,9 @@
 
 from optirelay.store._store import (
     BATCH_CHANNEL,
+    CALLBACK_CHANNEL,
     NOTIFICATION_CHANNEL,
+    Callback,
     Ledger,
     Notification,
     Store,
@@ -12,7 +14,9 @@ from optirelay.store._store import (
 
 __all__ = [
     "BATCH_CHANNEL",
+    "CALLBACK_CHANNEL",
     "NOTIFICATION_CHANNEL",
+    "Callback",
     "Ledger",
     "Notification",
     "Store",

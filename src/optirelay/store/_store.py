@@ -5,7 +5,7 @@ import hashlib
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any, Self
 
 import psycopg
@@ -14,7 +14,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from optirelay.errors import NeedsOperator, TryLater
-from optirelay.model import TenantId
+from optirelay.model import ChannelName, TenantId
 from optirelay.store._migrate import migrate
 from optirelay.store._sql import Statements
 from optirelay.store.audit import Audit
@@ -22,8 +22,11 @@ from optirelay.store.batches import Batches
 from optirelay.store.budget import Budget
 from optirelay.store.campaigns import Campaigns
 from optirelay.store.channels import Channels
+from optirelay.store.events import Events
+from optirelay.store.link_tokens import Linked, LinkTokens, is_genuine, read_token
 from optirelay.store.looks import Looks
 from optirelay.store.measures import Measures
+from optirelay.store.opt_outs import OptOuts
 from optirelay.store.pages import Pages
 from optirelay.store.problems import Problems
 from optirelay.store.reports import Reports
@@ -31,6 +34,7 @@ from optirelay.store.templates import Templates
 
 _CONNECT_SECONDS = 5  # whoever waits for an answer of ours should not wait longer for a database that is away
 NOTIFICATION_CHANNEL = "optirelay_notification"
+CALLBACK_CHANNEL = "optirelay_callback"
 BATCH_CHANNEL = "optirelay_batch"
 
 
@@ -45,6 +49,18 @@ class Notification:
     tenant: int
     id: int
     hash: bytes
+    body: bytes = field(repr=False)
+    received_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Callback:
+    """One request of a provider as it arrived."""
+
+    tenant: int
+    channel: ChannelName
+    key: bytes
+    id: int
     body: bytes = field(repr=False)
     received_at: datetime
 
@@ -67,6 +83,7 @@ class Ledger:
 
     def __init__(self, connection: AsyncConnection[Any], name: TenantId, tenant: int) -> None:
         self.tenant = name
+        self.number = tenant  # in every key
         self.connection = connection  # for jobs, which commit with the rows they speak of
         self.campaigns = Campaigns(connection, tenant)
         self.pages = Pages(connection, tenant)
@@ -77,6 +94,8 @@ class Ledger:
         self.problems = Problems(connection, tenant)
         self.budget = Budget(connection, tenant)
         self.looks = Looks(connection, tenant)
+        self.events = Events(connection, tenant)
+        self.opt_outs = OptOuts(connection, tenant)
         self.audit = Audit(connection, tenant)
 
     def savepoint(self) -> AbstractAsyncContextManager[object]:
@@ -87,10 +106,15 @@ class Ledger:
 class TenantStore:
     """One tenant's rows. No method here can reach another tenant's."""
 
-    def __init__(self, pool: AsyncConnectionPool, name: TenantId, tenant: int) -> None:
+    def __init__(self, pool: AsyncConnectionPool, name: TenantId, known: "KnownTenant") -> None:
         self._pool = pool
         self.name = name
-        self._tenant = tenant
+        self._tenant = known.id
+        self._link_key = known.link_key
+
+    def tokens(self, planned_on: date) -> LinkTokens:
+        """What stands in the links of messages of that day."""
+        return LinkTokens(self._link_key, self._tenant, planned_on)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Ledger]:
@@ -119,10 +143,10 @@ class TenantStore:
 class Everyone:
     """All tenants' rows inside one transaction."""
 
-    def __init__(self, connection: AsyncConnection[Any], numbers: Mapping[TenantId, int]) -> None:
+    def __init__(self, connection: AsyncConnection[Any], tenants: Mapping[TenantId, "KnownTenant"]) -> None:
         self._connection = connection
         self._sql = Statements(connection, "everyone", {})
-        self._names = {number: name for name, number in numbers.items()}
+        self._names = {known.id: name for name, known in tenants.items()}
         self.problems = Problems(connection, None)
 
     def ledger(self, tenant: int) -> Ledger:
@@ -145,6 +169,25 @@ class Everyone:
             state=state,
         )
 
+    async def take_callbacks(self, limit: int) -> list[Callback]:
+        """The oldest that nobody has read, locked until the transaction ends; of a tenant without settings none."""
+        return await self._sql.rows(Callback, "take_callbacks", limit=limit, tenants=list(self._names))
+
+    async def settle_callbacks(self, callbacks: Sequence[Callback], state: str) -> None:
+        """They are `done`, or `set_aside` because the store refused what they say."""
+        await self._sql.do(
+            "settle_callbacks",
+            tenants=[c.tenant for c in callbacks],
+            channels=[c.channel for c in callbacks],
+            keys=[c.key for c in callbacks],
+            state=state,
+        )
+
+    async def with_undecided(self) -> list[tuple[TenantId, int]]:
+        """Batches, at most 100, with messages whose outcome is to be compared with events that came before it."""
+        rows = await self._sql.rows(_UndecidedBatch, "with_undecided", tenants=list(self._names))
+        return [(self._names[row.tenant], row.batch) for row in rows]
+
     async def take_due_reports(self, now: datetime, limit: int) -> list[tuple[int, int]]:
         """Campaigns of which Optimove is to be told by now, with their tenants, locked until the transaction ends."""
         rows = await self._sql.rows(_DueReport, "take_due_reports", now=now, limit=limit, tenants=list(self._names))
@@ -154,10 +197,10 @@ class Everyone:
 class Store:
     """All tenants' rows in one PostgreSQL."""
 
-    def __init__(self, pool: AsyncConnectionPool, conninfo: str, numbers: Mapping[TenantId, int]) -> None:
+    def __init__(self, pool: AsyncConnectionPool, conninfo: str, tenants: Mapping[TenantId, "KnownTenant"]) -> None:
         self.pool = pool
         self._conninfo = conninfo
-        self._numbers = numbers
+        self._tenants = tenants
 
     @classmethod
     @asynccontextmanager
@@ -190,32 +233,58 @@ class Store:
 
     async def know(self, channels: Mapping[TenantId, Iterable[str]]) -> None:
         """Make tenants and their channels known, beside those that are known already."""
-        self._numbers = {**self._numbers, **await _keep_names(self.pool, channels)}
+        self._tenants = {**self._tenants, **await _keep_names(self.pool, channels)}
 
     def tenant(self, tenant: TenantId) -> TenantStore:
         """One tenant's rows. KeyError where the settings do not have it."""
-        return TenantStore(self.pool, tenant, self._numbers[tenant])
+        return TenantStore(self.pool, tenant, self._tenants[tenant])
+
+    def over(self, pool: AsyncConnectionPool) -> "Store":
+        """The same store over another pool of connections."""
+        return Store(pool, self._conninfo, self._tenants)
 
     def number_of(self, tenant: TenantId) -> int:
         """The number that stands for a tenant in every key."""
-        return self._numbers[tenant]
+        return self._tenants[tenant].id
+
+    def linked(self, token: str) -> tuple[TenantId, Linked] | None:
+        """The tenant and the message of a link's token; None where it was not made here for one of these tenants."""
+        named = read_token(token)
+        for name, known in self._tenants.items():
+            if named is not None and known.id == named.tenant and is_genuine(token, known.link_key):
+                return name, named
+        return None
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Everyone]:
         """A transaction over all tenants' rows. StoreUnavailable where PostgreSQL does not answer."""
         async with _connection(self.pool) as connection, connection.transaction():
-            yield Everyone(connection, self._numbers)
+            yield Everyone(connection, self._tenants)
 
     async def keep_notifications(self, notifications: Sequence[tuple[TenantId, bytes]]) -> None:
         """Keep raw bodies, all in one commit, and wake whoever reads them. StoreUnavailable: nothing was kept."""
         async with _connection(self.pool) as connection, connection.transaction():
             await Statements(connection, "everyone", {}).do(
                 "keep_notifications",
-                tenants=[self._numbers[tenant] for tenant, _ in notifications],
+                tenants=[self._tenants[tenant].id for tenant, _ in notifications],
                 hashes=[hashlib.sha256(body).digest() for _, body in notifications],
                 bodies=[body for _, body in notifications],
             )
             await connection.execute(f"notify {NOTIFICATION_CHANNEL}")
+
+    async def keep_callbacks(self, callbacks: Sequence[tuple[TenantId, ChannelName, bytes, bytes]]) -> None:
+        """Keep raw bodies by their keys, all in one commit, and wake whoever reads them. The same key within seven
+        days is kept once. StoreUnavailable: nothing was kept."""
+        tenants, channels, keys, bodies = zip(*callbacks, strict=True)
+        async with _connection(self.pool) as connection, connection.transaction():
+            await Statements(connection, "everyone", {}).do(
+                "keep_callbacks",
+                tenants=[self._tenants[tenant].id for tenant in tenants],
+                channels=list(channels),
+                keys=list(keys),
+                bodies=list(bodies),
+            )
+            await connection.execute(f"notify {CALLBACK_CHANNEL}")
 
     async def seen(self, worker: str, host: str, pid: int) -> float:
         """This worker is alive; the database's clock, in seconds since 1970."""
@@ -241,7 +310,7 @@ class Store:
     async def renew_leases(self, owner: str, lease: timedelta, held: Sequence[tuple[TenantId, int]]) -> None:
         """These batches stay this worker's own. One that it does not know of, as after a lost answer, lapses."""
         async with self._statements() as sql:
-            tenants = [self._numbers[tenant] for tenant, _ in held]
+            tenants = [self._tenants[tenant].id for tenant, _ in held]
             await sql.do("renew_leases", owner=owner, lease=lease, tenants=tenants, batches=[b for _, b in held])
 
     async def problems(self) -> list[ProblemRow]:
@@ -256,10 +325,11 @@ class Store:
             yield Measures(connection, tenants)
 
     async def listen(self) -> AsyncIterator[str]:
-        """NOTIFYs as they come: NOTIFICATION_CHANNEL or BATCH_CHANNEL. Ends with StoreUnavailable."""
+        """NOTIFYs as they come: which of the three channels. Ends with StoreUnavailable."""
         try:
             async with await AsyncConnection.connect(self._conninfo, autocommit=True) as connection:
                 await connection.execute(f"listen {NOTIFICATION_CHANNEL}")
+                await connection.execute(f"listen {CALLBACK_CHANNEL}")
                 await connection.execute(f"listen {BATCH_CHANNEL}")
                 async for notify in connection.notifies():
                     yield notify.channel
@@ -281,20 +351,32 @@ async def _connection(pool: AsyncConnectionPool) -> AsyncIterator[AsyncConnectio
         raise StoreUnavailable(f"the database does not answer: {_say(error)}") from error
 
 
-async def _keep_names(pool: AsyncConnectionPool, channels: Mapping[TenantId, Iterable[str]]) -> dict[TenantId, int]:
+async def _keep_names(
+    pool: AsyncConnectionPool, channels: Mapping[TenantId, Iterable[str]]
+) -> dict[TenantId, "KnownTenant"]:
     async with _connection(pool) as connection, connection.transaction():
         sql = Statements(connection, "everyone", {})
         await sql.do("keep_tenants", names=list(channels))
+        await sql.do("keep_link_keys")
         pairs = [(tenant, channel) for tenant, names in channels.items() for channel in names]
         await sql.do("keep_channels", tenants=[t for t, _ in pairs], channels=[c for _, c in pairs])
-        rows = await sql.rows(_TenantRow, "tenant_numbers")
-        return {row.name: row.id for row in rows if row.name in channels}
+        rows = await sql.rows(KnownTenant, "tenant_numbers")
+        return {row.name: row for row in rows if row.name in channels}
 
 
 @dataclass(frozen=True, slots=True)
-class _TenantRow:
+class KnownTenant:
+    """A tenant of the settings: the number that stands for it in every key, and what its links are signed with."""
+
     name: TenantId
     id: int
+    link_key: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _UndecidedBatch:
+    tenant: int
+    batch: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,9 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -11,111 +12,20 @@ from psycopg import AsyncConnection, errors
 
 from optirelay.model import (
     Accepted,
-    CampaignId,
     ChannelName,
     Doubtful,
     Message,
     Refused,
     Skip,
-    TemplateId,
 )
 from optirelay.store._sql import Statements
+from optirelay.store.batch_shapes import Again, Attempt, LockedBatch, TakenBatch, Undecided
 from optirelay.store.sids import sid_of
+
+__all__ = ["Again", "Attempt", "Batches", "LockedBatch", "Settled", "TakenBatch", "Undecided"]
 
 Settled = Accepted | Refused | Doubtful | Skip
 """What ends a message."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class TakenBatch:
-    """A batch in the hands of one worker, until its lease lapses. Taken again, it is another one."""
-
-    id: int
-    campaign: int
-    campaign_id: CampaignId
-    planned_on: date
-    template_id: TemplateId
-    template_version: int | None
-    started: int
-    fence: int
-    taken_from: str | None  # the worker that had it and went silent
-
-
-@dataclass(slots=True)
-class LockedBatch:
-    """A batch and its counters, locked until the transaction ends. Change the counters here, then `write` it."""
-
-    id: int
-    campaign: int
-    campaign_id: CampaignId
-    started: int
-    tries: int
-    first_tried_at: datetime | None
-    repeats: int  # times that its messages were begun before and nothing was heard
-    template_id: TemplateId
-    template_version: int | None
-    channel: ChannelName
-    planned_on: date
-    total: int
-    begun: int
-    accepted: int
-    in_doubt: int
-    skipped: dict[str, int]
-    refused: dict[str, int]
-    owner: str | None
-    fence: int
-    done: bool
-    told: int | None  # the report that took it
-    begun_at: datetime | None  # when the last of its groups began
-    campaign_state: str
-    waiting: bool  # nothing of it may start: its channel waits, or is paused, or its campaign is
-
-    @property
-    def settled(self) -> bool:
-        """Whether every message of it has an outcome."""
-        return self.total == self.accepted + self.in_doubt + sum(self.skipped.values()) + sum(self.refused.values())
-
-    @property
-    def unstarted(self) -> int:
-        """How many messages of it neither began nor were skipped."""
-        return self.total - self.begun - sum(self.skipped.values())
-
-    def count(self, state: str, reason: str | None, messages: int = 1) -> None:
-        """So many more messages ended so."""
-        if state == "accepted":
-            self.accepted += messages
-        elif state == "in_doubt":
-            self.in_doubt += messages
-        else:
-            reasons = self.skipped if state == "skipped" else self.refused
-            reasons[reason or ""] = reasons.get(reason or "", 0) + messages
-
-    def uncount_refusal(self, reason: str) -> None:
-        """One refusal less."""
-        self.refused[reason] -= 1
-        if not self.refused[reason]:
-            del self.refused[reason]
-
-
-@dataclass(frozen=True, slots=True)
-class Again:
-    """How messages go again: when, and what they have behind them."""
-
-    due_at: datetime
-    tries: int
-    first_tried_at: datetime | None
-    repeats: int
-    newest: bool = False  # with their template as it is now
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """One try that did not end in acceptance."""
-
-    message: int
-    at: datetime
-    outcome: str
-    detail: str = field(repr=False)
 
 
 _OUTCOME_TYPES = ("int4", "date", "int8", "text", "text", "text", "timestamptz", "text")
@@ -160,13 +70,23 @@ class Batches:
         await self._sql.do("free_batch", batch=batch, fence=fence, due_at=due_at)
 
     async def next_messages(self, batch: LockedBatch, limit: int) -> list[Message]:
-        """The next messages that did not start and have no outcome, by send time."""
+        """The next messages that did not start and have no outcome, by send time, each with what its customer said.
+
+        An opt-out that is not committed yet waits for the end of the transaction.
+        """
+        await self._sql.value("hear_opt_outs")
         rows = await self._sql.tuples(
-            "next_messages", batch=batch.id, planned_on=batch.planned_on, started=batch.started, limit=limit
+            "next_messages",
+            batch=batch.id,
+            planned_on=batch.planned_on,
+            channel=batch.channel,
+            started=batch.started,
+            limit=limit,
         )
+        sid = partial(sid_of, self._tenant, batch.planned_on)
         return [
-            Message(number, sid_of(self._tenant, batch.planned_on, number), customer_id, address, send_at, _TAGS(tags))
-            for number, customer_id, address, send_at, tags in rows
+            Message(number, sid(number), customer_id, address, send_at, _TAGS(tags), opted_in, suppressed)
+            for number, customer_id, address, send_at, tags, opted_in, suppressed in rows
         ]
 
     async def open_messages(self, batch: LockedBatch) -> list[int]:
@@ -216,8 +136,8 @@ class Batches:
             else:
                 batch.begun += written.message > batch.started and written.state != "skipped"
         if batch.told is not None:
-            for kind in ("accepted", "refused"):
-                messages = [written.message for written in merged if written.was_in_doubt and written.state == kind]
+            for state, kind in (("accepted", "sent"), ("refused", "dropped")):
+                messages = [written.message for written in merged if written.was_in_doubt and written.state == state]
                 await self._keep_events(batch, messages, kind, told=None)
 
     async def _keep_events(self, batch: LockedBatch, messages: Sequence[int], kind: str, *, told: int | None) -> None:
@@ -230,6 +150,31 @@ class Batches:
                 kind=kind,
                 told=told,
             )
+
+    async def undecided(self, batch: LockedBatch) -> list[Undecided]:
+        """Its messages that have an outcome, and had none or were in doubt when an event of them came."""
+        return await self._sql.rows(Undecided, "undecided", batch=batch.id, planned_on=batch.planned_on)
+
+    async def decide(self, batch: LockedBatch, decided: Mapping[int, Accepted | Refused], at: datetime) -> None:
+        """What was in doubt, or refused without a word of the provider, becomes what events tell."""
+        before = {row.message: row for row in await self.undecided(batch)}
+        for state, reason in {_columns(ended)[:2] for ended in decided.values()}:
+            messages = [m for m, ended in decided.items() if _columns(ended)[:2] == (state, reason)]
+            await self._sql.do(
+                "decide", planned_on=batch.planned_on, messages=messages, state=state, reason=reason, at=at
+            )
+            batch.count(state, reason, len(messages))
+            for message in messages:
+                if before[message].state == "in_doubt":
+                    batch.in_doubt -= 1
+                else:
+                    batch.uncount_refusal(before[message].reason or "")
+            if batch.told is not None and state == "accepted":
+                await self._keep_events(batch, messages, "sent", told=None)
+
+    async def compared(self, batch: LockedBatch, messages: Sequence[int]) -> None:
+        """The outcomes of these messages go with their events."""
+        await self._sql.do("compared", planned_on=batch.planned_on, messages=list(messages))
 
     async def undo_doubts(self, batch: LockedBatch, messages: Sequence[int], worker: str | None = None) -> list[int]:
         """Of these messages of the batch, those in doubt are open again; with `worker`, only those that it had in
@@ -263,7 +208,7 @@ class Batches:
             batch.uncount_refusal(row.reason)
         messages = [row.message for row in undone]
         if batch.told is not None:  # so that nobody is told again
-            await self._keep_events(batch, messages, "refused", told=batch.told)
+            await self._keep_events(batch, messages, "dropped", told=batch.told)
         return messages
 
     async def keep_attempts(self, batch: LockedBatch, attempts: Iterable[Attempt]) -> None:

@@ -56,6 +56,7 @@ class CampaignCounts:
     skipped: list[dict[str, int]]
     refused: list[dict[str, int]]
     templates: list[tuple[int, int]]
+    events: dict[str, int]  # messages with an event of a kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +202,11 @@ class Campaigns:
     async def row_counts(self, campaign: int, planned_on: date) -> list[RowCount]:
         """The same numbers by counting rows: slow at a million, for --audit."""
         return await self._sql.rows(RowCount, "row_counts", campaign=campaign, planned_on=planned_on)
+
+    async def event_counts(self, campaign: int) -> dict[str, int]:
+        """Messages with an event of a kind, counted by rows."""
+        rows = await self._sql.tuples("event_counts", campaign=campaign)
+        return {kind: messages for kind, messages in rows}  # noqa: C416 - rows of Any
 
     async def batch_faults(self, campaign: int, planned_on: date) -> list[int]:
         """Batches whose counters differ from their rows; there should be none."""

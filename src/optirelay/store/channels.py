@@ -18,6 +18,7 @@ class ChannelStanding:
     waits: int  # in a row, for its provider
     waits_until: datetime | None
     paused: bool
+    stopped: bool  # its provider takes nothing until a person changes something
 
 
 class Channels:
@@ -47,6 +48,14 @@ class Channels:
     async def resume(self, channel: ChannelName) -> bool:
         """It goes on. False where it was not paused."""
         return await self._sql.do("resume", channel=channel) > 0
+
+    async def stop(self, channel: ChannelName) -> bool:
+        """Its provider takes nothing more: nothing of it starts from the commit on. False where it was stopped."""
+        return await self._sql.do("stop", channel=channel) > 0
+
+    async def start_again(self, channel: ChannelName) -> bool:
+        """What stopped it was mended. False where it was not stopped."""
+        return await self._sql.do("start_again", channel=channel) > 0
 
     async def reserve_slots(self, channel: ChannelName, count: int, interval: timedelta) -> float:
         """Reserve the channel's next `count` slots, `interval` apart; when the first is, in the event loop's time."""

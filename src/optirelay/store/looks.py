@@ -7,7 +7,7 @@ from typing import Any
 
 from psycopg import AsyncConnection
 
-from optirelay.model import CampaignId, ChannelName, CustomerId, TemplateId
+from optirelay.model import CampaignId, ChannelName, CustomerId, EventKind, TemplateId
 from optirelay.store._sql import Statements
 from optirelay.store.campaigns import CampaignCounts
 
@@ -27,6 +27,15 @@ class MessageRow:
     reason: str | None
     at: datetime | None
     provider_id: str | None
+    furthest: EventKind | None  # of its events
+
+
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    """Something that was told of a message, as its provider spells it."""
+
+    event: str
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +89,7 @@ class ExportRow:
     at: datetime | None
     provider_id: str | None
     attempts: int
+    furthest: EventKind | None
 
 
 class Looks:
@@ -99,6 +109,10 @@ class Looks:
     async def attempts(self, planned_on: date, message: int) -> list[AttemptRow]:
         """A message's tries, oldest first."""
         return await self._sql.rows(AttemptRow, "attempts", planned_on=planned_on, message=message)
+
+    async def events(self, planned_on: date, message: int) -> list[EventRow]:
+        """What was told of a message, oldest first."""
+        return await self._sql.rows(EventRow, "events", planned_on=planned_on, message=message)
 
     async def doubts(self) -> list[DoubtRow]:
         """Every message in doubt, oldest first."""

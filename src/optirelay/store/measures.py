@@ -44,8 +44,8 @@ class Lateness:
 
 
 @dataclass(frozen=True, slots=True)
-class WaitingNotifications:
-    """A tenant's notifications that nobody has read."""
+class WaitingRequests:
+    """A tenant's notifications, or callbacks, that nobody has read."""
 
     tenant: TenantId
     waiting: int
@@ -78,6 +78,16 @@ class CountedReports:
     batches: int
 
 
+@dataclass(frozen=True, slots=True)
+class CountedEvents:
+    """Messages with a delivery event of a kind."""
+
+    tenant: TenantId
+    channel: ChannelName
+    kind: str
+    messages: int
+
+
 class Measures:
     """Reads what is measured of some tenants."""
 
@@ -92,9 +102,17 @@ class Measures:
         """How late each channel is."""
         return await self._sql.rows(Lateness, "measured_lateness", now=now)
 
-    async def notifications(self) -> list[WaitingNotifications]:
+    async def notifications(self) -> list[WaitingRequests]:
         """Notifications that nobody has read."""
-        return await self._sql.rows(WaitingNotifications, "measured_notifications")
+        return await self._sql.rows(WaitingRequests, "measured_notifications")
+
+    async def callbacks(self) -> list[WaitingRequests]:
+        """Callbacks that nobody has read."""
+        return await self._sql.rows(WaitingRequests, "measured_callbacks")
+
+    async def events(self) -> list[CountedEvents]:
+        """Events of campaigns that are not over or ended lately."""
+        return await self._sql.rows(CountedEvents, "measured_events", lately=LATELY)
 
     async def jobs(self) -> list[WaitingJobs]:
         """Jobs that are to be done."""

@@ -18,6 +18,17 @@ class BadSid(ValueError):
     """A text that is no sid."""
 
 
+def key_of(tenant: int, planned_on: date, message: int) -> bytes:
+    """The message's key in 12 octets."""
+    return (tenant << 80 | (planned_on.toordinal() - _FIRST_DAY) << 64 | message).to_bytes(_OCTETS, "big")
+
+
+def read_key(octets: bytes) -> tuple[int, date, int]:
+    """Tenant, day and message of 12 octets, whatever they are."""
+    tenant, day, message = (int.from_bytes(part, "big") for part in (octets[:2], octets[2:4], octets[4:]))
+    return tenant, date.fromordinal(_FIRST_DAY + day), message
+
+
 def sid_of(tenant: int, planned_on: date, message: int) -> Sid:
     """The message's sid: `s_` and 20 lower-case letters and digits, the same on every try."""
     key = (tenant << 80 | (planned_on.toordinal() - _FIRST_DAY) << 64 | message) << 4
@@ -38,8 +49,7 @@ def read_sid(text: str) -> tuple[int, date, int]:
         raise BadSid(text) from None
     if len(key) != _OCTETS:
         raise BadSid(text)
-    tenant, day, message = (int.from_bytes(part, "big") for part in (key[:2], key[2:4], key[4:]))
-    planned_on = date.fromordinal(_FIRST_DAY + day)
+    tenant, planned_on, message = read_key(key)
     if sid_of(tenant, planned_on, message) != text:
         raise BadSid(text)
     return tenant, planned_on, message

@@ -1,18 +1,24 @@
-"""The hot path: a notification is kept, raw, in one commit with all that came at the same time, and answered."""
+"""The hot path: what Optimove and providers tell is kept, raw, in one commit with all that came at the same time."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any, Generic, TypeVar
 
 import msgspec
 import structlog
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from optirelay.clock import utc_now
 from optirelay.engine.operate import WORKER_SILENCE, prometheus_text
-from optirelay.model import TenantId
-from optirelay.settings import Settings
+from optirelay.model import ChannelName, TenantId
+from optirelay.settings import Secret, Settings
+from optirelay.signatures import read_key, verify
+from optirelay.stages.callbacks import MalformedCallback, events_in, is_readable
 from optirelay.stages.notifications import MalformedNotification, read
 from optirelay.store import Store, StoreUnavailable
+from optirelay.web.unsubscribe import Unsubscribing
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -25,20 +31,24 @@ log = structlog.get_logger()
 
 
 class WebApp:
-    """POST /optimove/{tenant}/{listener_secret}, /healthz, /readyz and /metrics.
+    """POST /optimove/{tenant}/{listener_secret} and /callbacks/{tenant}/{channel}/{callback_secret}, GET and POST
+    /u/{token}, /healthz, /readyz and /metrics.
 
     An ASGI application without a framework.
     """
 
     def __init__(self, settings: Settings, store: Store) -> None:
-        self._settings = settings
         self._store = store
-        self._keeper = _Keeper(store)
+        self._notifications = _Keeper(store.keep_notifications)
+        self._callbacks = _Keeper(store.keep_callbacks)
         self._measuring = asyncio.Lock()
+        self.use(settings)
 
     def use(self, settings: Settings) -> None:
         """From the next request on these are the settings; the store knows their tenants already."""
         self._settings = settings
+        self._callers = _callers(settings)
+        self._unsubscribing = Unsubscribing(settings, self._store)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. Any error is one of the promised answers; none is a 5xx but 503."""
@@ -52,6 +62,10 @@ class WebApp:
         match scope["path"].split("/"):
             case ["", "optimove", tenant, secret] if self._is_listener(tenant, secret):
                 return await self._notification(TenantId(tenant), scope, receive)
+            case ["", "callbacks", tenant, channel, secret] if self._is_caller(tenant, channel, secret):
+                return await self._callback(self._callers[tenant, channel], scope, receive)
+            case ["", "u", token]:
+                return await self._unsubscribe(token, scope, receive)
             case ["", "healthz"]:
                 return _text(200, "ok") if scope["method"] in ("GET", "HEAD") else _NOT_ALLOWED_GET
             case ["", "readyz"]:
@@ -82,11 +96,52 @@ class WebApp:
             log.info("notification_malformed", tenant=tenant, why=str(error))
             return _text(400, str(error))
         try:
-            await self._keeper.keep(tenant, body)
+            await self._notifications.keep((tenant, body))
         except StoreUnavailable as error:
             log.warning("notification_not_kept", tenant=tenant, why=str(error))
-            return 503, [RETRY_AFTER], b"try again"
+            return _TRY_AGAIN
         return 200, [], b""
+
+    def _is_caller(self, tenant: str, channel: str, secret: str) -> bool:
+        known = self._callers.get((tenant, channel))
+        return known is not None and any([theirs.matches(secret) for theirs in known.secrets])  # noqa: C419 - each
+
+    async def _callback(self, caller: "_Caller", scope: Scope, receive: Receive) -> "Answer | None":
+        if scope["method"] != "POST":
+            return _NOT_ALLOWED_POST
+        try:
+            body = await _read_body(scope, receive)
+            if body is None:
+                return None
+            key = _verified(caller, scope, body)
+            readable = sum(map(is_readable, events_in(body)))
+        except _TooLarge:
+            return _text(413, "at most 1 MiB")
+        except _NotSigned:
+            return _text(401, "the signature is missing, wrong or old")
+        except MalformedCallback as error:
+            log.info("callback_malformed", tenant=caller.tenant, channel=caller.channel, why=str(error))
+            return _text(400, str(error))
+        try:
+            await self._callbacks.keep((caller.tenant, caller.channel, key, body))
+        except StoreUnavailable as error:
+            log.warning("callback_not_kept", tenant=caller.tenant, channel=caller.channel, why=str(error))
+            return _TRY_AGAIN
+        return 200, _JSON, b'{"kept":%d}' % readable
+
+    async def _unsubscribe(self, token: str, scope: Scope, receive: Receive) -> "Answer | None":
+        if scope["method"] not in ("GET", "HEAD", "POST"):
+            return 405, [(b"allow", b"GET, HEAD, POST")], b""
+        try:
+            if scope["method"] != "POST":
+                return await self._unsubscribing.ask(token)
+            body = await _read_body(scope, receive)
+            return None if body is None else await self._unsubscribing.carry_out(token, body)
+        except _TooLarge:
+            return _text(413, "at most 1 MiB")
+        except StoreUnavailable as error:
+            log.warning("unsubscribe_not_kept", why=str(error))
+            return _TRY_AGAIN
 
     async def _readiness(self) -> "Answer":
         """Ready when the database answers and, where there are to be workers, one was seen lately."""
@@ -117,18 +172,61 @@ class _TooLarge(Exception):
     pass
 
 
-class _Keeper:
-    """Keeps bodies in groups: what arrives while one commit is under way shares the next."""
+class _NotSigned(Exception):
+    pass
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._waiting: list[tuple[TenantId, bytes, asyncio.Future[None]]] = []
+
+@dataclass(frozen=True, slots=True)
+class _Caller:
+    """A channel whose provider may call back; by what is known that it is its provider."""
+
+    tenant: TenantId
+    channel: ChannelName
+    secrets: Sequence[Secret]  # of the URL
+    keys: Sequence[bytes]  # of signatures; none: the URL is all that is checked
+
+
+def _callers(settings: Settings) -> Mapping[tuple[str, str], _Caller]:
+    return {
+        (tenant, name): _Caller(
+            TenantId(tenant),
+            ChannelName(name),
+            channel.callback_secrets,
+            () if channel.webhook is None else [read_key(secret.reveal()) for secret in channel.webhook.secrets],
+        )
+        for tenant, of_tenant in settings.tenants.items()
+        for name, channel in of_tenant.channels.items()
+        if channel.callback_secrets
+    }
+
+
+def _verified(caller: _Caller, scope: Scope, body: bytes) -> bytes:
+    """What makes the callback the same when it comes again. _NotSigned where it is not its provider's."""
+    if not caller.keys:
+        return blake2b(body, digest_size=16).digest()
+    signed = {name: value for name, value in scope["headers"] if name.startswith(b"webhook-")}
+    webhook_id = signed.get(b"webhook-id", b"")
+    timestamp, signature = signed.get(b"webhook-timestamp"), signed.get(b"webhook-signature")
+    if not verify(caller.keys, webhook_id, timestamp, signature, body, utc_now()):
+        raise _NotSigned
+    return blake2b(webhook_id, digest_size=16).digest()
+
+
+Request = TypeVar("Request")
+
+
+class _Keeper(Generic[Request]):
+    """Keeps requests in groups: what arrives while one commit is under way shares the next."""
+
+    def __init__(self, keep: Callable[[Sequence[Request]], Awaitable[None]]) -> None:
+        self._keep = keep
+        self._waiting: list[tuple[Request, asyncio.Future[None]]] = []
         self._busy: asyncio.Task[None] | None = None
 
-    async def keep(self, tenant: TenantId, body: bytes) -> None:
+    async def keep(self, request: Request) -> None:
         """Returns when it is durable. StoreUnavailable: it may not be."""
         kept: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((tenant, body, kept))
+        self._waiting.append((request, kept))
         if self._busy is None or self._busy.done():
             self._busy = asyncio.create_task(self._keep_all())
         await kept
@@ -137,15 +235,15 @@ class _Keeper:
         while self._waiting:
             group, self._waiting = self._waiting, []
             try:
-                await self._store.keep_notifications([(tenant, body) for tenant, body, _ in group])
+                await self._keep([request for request, _ in group])
             except Exception as error:
                 if not isinstance(error, StoreUnavailable):
-                    log.exception("notifications_not_kept")
-                for _, _, kept in group:
+                    log.exception("requests_not_kept")
+                for _, kept in group:
                     if not kept.done():
                         kept.set_exception(StoreUnavailable(str(error)))
             else:
-                for _, _, kept in group:
+                for _, kept in group:
                     if not kept.done():
                         kept.set_result(None)
 
@@ -182,5 +280,7 @@ def _readiness(status: int, why: str | None) -> Answer:
     return status, [(b"content-type", b"application/json")], body
 
 
+_JSON = [(b"content-type", b"application/json")]
+_TRY_AGAIN: Answer = 503, [RETRY_AFTER], b"try again"
 _NOT_ALLOWED_POST: Answer = 405, [(b"allow", b"POST")], b""
 _NOT_ALLOWED_GET: Answer = 405, [(b"allow", b"GET, HEAD")], b""

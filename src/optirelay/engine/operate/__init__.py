@@ -35,6 +35,7 @@ from optirelay.engine.operate.looking import (
     tenants_of,
 )
 from optirelay.engine.operate.measuring import WORKER_SILENCE, prometheus_text
+from optirelay.engine.operate.opting import opt_ins, suppress, suppressions, unsuppress
 
 __all__ = [
     "EXPORT_COLUMNS",
@@ -52,6 +53,7 @@ __all__ = [
     "listeners",
     "masked",
     "messages",
+    "opt_ins",
     "pause_campaign",
     "pause_channel",
     "probe_online",
@@ -65,7 +67,10 @@ __all__ = [
     "resume_campaign",
     "resume_channel",
     "retry_refused",
+    "suppress",
+    "suppressions",
     "sync_listeners",
     "templates",
     "tenants_of",
+    "unsuppress",
 ]

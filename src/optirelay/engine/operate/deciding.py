@@ -93,9 +93,12 @@ async def pause_channel(ctx: Context, tenant: str, channel: str) -> bool:
 
 
 async def resume_channel(ctx: Context, tenant: str, channel: str) -> bool:
-    """It goes on. False where it was not paused."""
+    """It goes on, whether an operator paused it or its provider stopped it. False where neither was so."""
     async with _ledger(ctx, tenant) as ledger:
-        changed = await ledger.channels.resume(_known_channel(ctx, tenant, channel))
+        name = _known_channel(ctx, tenant, channel)
+        paused, stopped = await ledger.channels.resume(name), await ledger.channels.start_again(name)
+        changed = paused or stopped
+        await ledger.problems.mended(ProblemKind.CHANNEL_STOPPED, channel=channel)
         await ledger.batches.wake_senders()
         if changed:
             await ledger.audit.keep("resume channel", [channel], account=account())

@@ -7,6 +7,7 @@ from optirelay.engine.context import Context
 from optirelay.engine.operate.looking import iso, masked, tenants_of, without_addresses
 from optirelay.errors import NeedsOperator
 from optirelay.model import CampaignId, ChannelName
+from optirelay.stages import outcomes
 from optirelay.store.looks import ExportRow
 from optirelay.store.sids import sid_of
 
@@ -57,7 +58,7 @@ def _cells(row: ExportRow, to: str) -> list[str]:
         defused(to),
         "" if row.template_id is None else str(row.template_id),
         iso(row.send_at) or "",
-        row.state,
+        outcomes.stands(row.state, row.furthest),
         row.reason or "",
         iso(row.at) or "",
         defused(without_addresses(row.provider_id or "")),

@@ -12,18 +12,18 @@ from optirelay.engine.syncing import look_at_listeners, look_at_templates
 from optirelay.errors import NeedsOperator, OptirelayError
 from optirelay.model import CampaignId, CampaignState, ChannelName, CustomerId, TenantId
 from optirelay.settings import Rate
-from optirelay.stages import metrics
+from optirelay.stages import metrics, outcomes
 from optirelay.stages.listeners import ListenerRow, without_secret
 from optirelay.store import Ledger, StoreUnavailable
 from optirelay.store.campaigns import CampaignCounts
-from optirelay.store.looks import AttemptRow, MessageRow
+from optirelay.store.looks import AttemptRow, EventRow, MessageRow
 from optirelay.store.measures import MeasuredCampaign
 from optirelay.store.sids import sid_of
 
 EVENTS = ("delivered", "opened", "clicked", "bounced", "complained", "unsubscribed")
 _PER = {1.0: "s", 60.0: "min"}
 OVER = (CampaignState.COMPLETE, CampaignState.CANCELLED)
-_ADDRESS = re.compile(r"[^\s<>@]+@[^\s<>@]+")
+_ADDRESS = re.compile(r"[^\s<>@]+@[^\s<>@]+|\+[0-9][0-9 .()-]{6,}[0-9]")
 Shape = dict[str, Any]
 T = TypeVar("T")
 
@@ -97,7 +97,7 @@ def _campaign(tenant: TenantId, counts: CampaignCounts, reported: Shape) -> Shap
         "refused": refused,
         "in_doubt": counts.in_doubt,
         "balanced": state in OVER and not planned and not sending and counts.handed_over == ended,
-        "events": dict.fromkeys(EVENTS, 0),
+        "events": {kind: counts.events.get(kind, 0) for kind in EVENTS},
         "templates": {name: {"accepted": number} for name, number in sorted(accepted_by_template.items())},
         "reported": reported,
     }
@@ -145,6 +145,7 @@ async def audit(ctx: Context, tenant: str, campaign: Shape) -> list[str]:
         (counts,) = await ledger.campaigns.counts(CampaignId(campaign["campaign_id"]), ChannelName(campaign["channel"]))
         rows = await ledger.campaigns.row_counts(counts.id, counts.planned_on)
         bad_batches = await ledger.campaigns.batch_faults(counts.id, counts.planned_on)
+        events = await ledger.campaigns.event_counts(counts.id)
         said = _campaign(name, counts, await _reported(ctx, ledger, counts.id))
     counted: Counter[str] = Counter()
     reasons: dict[str, Counter[str]] = {"skipped": Counter(), "refused": Counter()}
@@ -155,6 +156,7 @@ async def audit(ctx: Context, tenant: str, campaign: Shape) -> list[str]:
     by_rows: dict[str, Any] = {state: counted[state] for state in ("planned", "sending", "accepted", "in_doubt")}
     by_rows |= {state: dict(sorted(by.items())) for state, by in reasons.items()}
     by_rows["handed_over"] = sum(counted.values())
+    by_rows["events"] = {kind: events.get(kind, 0) for kind in EVENTS}
     faults = [f"batch {number}: its counters differ from its rows" for number in bad_batches]
     return faults + [
         f"{what}: {number} by rows, {said[what]} by counters and pages"
@@ -172,10 +174,13 @@ async def messages(
     async with ctx.store.tenant(name).transaction() as ledger:
         rows = await ledger.looks.messages(CampaignId(campaign_id), CustomerId(customer_id), wanted)
         attempts = {row.id: await ledger.looks.attempts(row.planned_on, row.id) for row in rows}
-    return [_message(ctx, name, row, attempts[row.id]) for row in rows]
+        events = {row.id: await ledger.looks.events(row.planned_on, row.id) for row in rows}
+    return [_message(ctx, name, row, attempts[row.id], events[row.id]) for row in rows]
 
 
-def _message(ctx: Context, tenant: TenantId, row: MessageRow, attempts: Sequence[AttemptRow]) -> Shape:
+def _message(
+    ctx: Context, tenant: TenantId, row: MessageRow, attempts: Sequence[AttemptRow], events: Sequence[EventRow]
+) -> Shape:
     tries = [{"at": iso(a.at), "outcome": a.outcome, "detail": without_addresses(a.detail)} for a in attempts]
     if row.state == "accepted":  # the ledger keeps it as the outcome alone
         tries.append({"at": iso(row.at), "outcome": "accepted", "detail": without_addresses(row.provider_id or "")})
@@ -187,10 +192,10 @@ def _message(ctx: Context, tenant: TenantId, row: MessageRow, attempts: Sequence
         "customer_id": row.customer_id,
         "template_id": row.template_id,
         "send_at": iso(row.send_at),
-        "state": row.state,
+        "state": outcomes.stands(row.state, row.furthest),
         "reason": row.reason,
         "attempts": tries,
-        "events": [],
+        "events": [{"event": row.event, "at": iso(row.at)} for row in events],
     }
 
 
@@ -240,13 +245,13 @@ async def report_doubts(ctx: Context, tenant: str | None = None) -> list[Shape]:
 
 
 def masked(address: str) -> str:
-    """An address that its owner would recognise, and nobody else: a…@example.com."""
+    """An address that its owner would recognise, and nobody else: a…@example.com, +33…78."""
     name, at, domain = address.rpartition("@")
-    return f"{name[:1]}…{at}{domain}" if at else f"{address[:1]}…"
+    return f"{name[:1]}…{at}{domain}" if at else f"{address[:3]}…{address[-2:]}" if len(address) > 6 else "…"
 
 
 def without_addresses(text: str) -> str:
-    """A provider's words with every e-mail address in them masked."""
+    """A provider's words with every e-mail address and phone number in them masked."""
     return _ADDRESS.sub(lambda found: masked(found[0]), text)
 
 
@@ -293,7 +298,13 @@ async def channels(ctx: Context, tenant: str | None = None) -> list[Shape]:
                         "scheduled_id": channel.scheduled_id,
                         "triggered_id": channel.triggered_id,
                         "rate": None if channel.rate is None else _rate(channel.rate),
-                        "state": "paused" if standing.paused else "waiting" if standing.waits_until else "ok",
+                        "state": "stopped"
+                        if standing.stopped
+                        else "paused"
+                        if standing.paused
+                        else "waiting"
+                        if standing.waits_until
+                        else "ok",
                         "waits_until": iso(standing.waits_until),
                     }
                 )

@@ -79,6 +79,18 @@ async def _of_work(measures: Measures) -> list[Gauge]:
             [((row.tenant,), row.waiting) for row in await measures.notifications()],
         ),
         (
+            "optirelay_callbacks_waiting",
+            "Callbacks of providers that are kept and not read yet",
+            ("tenant",),
+            [((row.tenant,), row.waiting) for row in await measures.callbacks()],
+        ),
+        (
+            "optirelay_events",
+            "Messages with a delivery event, by kind; of campaigns that are not over or ended in the last 8 days",
+            ("tenant", "channel", "event"),
+            [((row.tenant, row.channel, row.kind), row.messages) for row in await measures.events()],
+        ),
+        (
             "optirelay_jobs_waiting",
             "Jobs to be done, now or at their next try",
             ("tenant", "job"),

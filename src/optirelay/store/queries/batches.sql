@@ -2,7 +2,7 @@
 
 -- name: take_batch
 -- The next due batch of the channel whose lease is free or lapsed. Its fence grows: who had it before is shut out.
--- A paused campaign's and a paused channel's are left. While PostgreSQL was away nobody could renew a lease: since its start
+-- A paused campaign's and a paused or stopped channel's are left. While PostgreSQL was away nobody could renew a lease: since its start
 -- each owner has a whole one to do so.
 update batch b
 set owner = %(owner)s, lease_until = clock_timestamp() + %(lease)s::interval, fence = fence + 1
@@ -12,7 +12,7 @@ from (
   join campaign p on p.tenant = n.tenant and p.id = n.campaign
   where n.tenant = %(tenant)s and n.channel = %(channel)s and n.done_at is null and n.due_at <= %(now)s
     and (n.lease_until is null or greatest(n.lease_until, pg_postmaster_start_time() + %(lease)s::interval) < clock_timestamp())
-    and (h.waits_until is null or h.waits_until < clock_timestamp()) and h.paused_at is null and p.state <> 'paused'
+    and (h.waits_until is null or h.waits_until < clock_timestamp()) and h.paused_at is null and h.stopped_at is null and p.state <> 'paused'
   order by n.due_at limit 1 for update of n skip locked
 ) n, campaign c
 where b.tenant = n.tenant and b.id = n.id and c.tenant = b.tenant and c.id = b.campaign
@@ -23,7 +23,7 @@ returning b.id, b.campaign, c.campaign_id, c.planned_on, b.template_id, b.templa
 select b.id, b.campaign, c.campaign_id, b.started, b.tries, b.first_tried_at, b.repeats, b.template_id, b.template_version, b.channel, c.planned_on,
        b.total, b.begun, b.accepted, b.in_doubt, b.skipped, b.refused, b.owner, b.fence, b.done_at is not null as done, b.told, b.begun_at,
        c.state as campaign_state,
-       coalesce(h.waits_until > clock_timestamp(), false) or h.paused_at is not null or c.state = 'paused' as waiting
+       coalesce(h.waits_until > clock_timestamp(), false) or h.paused_at is not null or h.stopped_at is not null or c.state = 'paused' as waiting
 from batch b
 join campaign c on c.tenant = b.tenant and c.id = b.campaign
 join channel h on h.tenant = b.tenant and h.name = b.channel
@@ -40,6 +40,10 @@ where tenant = %(tenant)s and id = %(batch)s;
 update batch set owner = null, lease_until = null, due_at = coalesce(%(due_at)s, due_at)
 where tenant = %(tenant)s and id = %(batch)s and fence = %(fence)s and done_at is null;
 
+-- name: hear_opt_outs
+-- Opt-outs that are committed are seen from here on, and none is committed before the end of the transaction.
+select pg_advisory_xact_lock_shared(%(tenant)s, hashtext('opt-outs'));
+
 -- name: next_messages
 -- The batch's messages first (at most 1,000, by their own index), whatever the planner thinks of the tables' sizes.
 with here as materialized (
@@ -47,7 +51,10 @@ with here as materialized (
 )
 select m.id, m.customer_id, m.address, m.send_at,
        coalesce((select p.tags::text from personalization p
-                 where p.tenant = %(tenant)s and p.planned_on = %(planned_on)s and p.message = m.id), '{}') as tags
+                 where p.tenant = %(tenant)s and p.planned_on = %(planned_on)s and p.message = m.id), '{}') as tags,
+       (select s.opted_in from subscription s
+        where s.tenant = %(tenant)s and s.channel = %(channel)s and s.customer_id = m.customer_id) as opted_in,
+       exists (select from suppression s where s.tenant = %(tenant)s and s.address = lower(m.address) and s.channel in ('', %(channel)s)) as suppressed
 from here m
 where m.id > %(started)s
   and (select o.state from outcome o where o.tenant = %(tenant)s and o.planned_on = %(planned_on)s and o.message = m.id) is null
@@ -86,6 +93,28 @@ on conflict (tenant, planned_on, message) do update
   set state = excluded.state, reason = excluded.reason, provider_id = excluded.provider_id, at = excluded.at, worker = null
   where o.state = 'in_doubt' and excluded.state <> 'in_doubt'
 returning o.message, o.state::text as state, o.reason, xmax <> 0 as was_in_doubt;
+
+-- name: undecided
+-- Of the batch's messages those that events may decide: what became of each, and whether one tells that it arrived.
+with here as materialized (select id from message where tenant = %(tenant)s and batch = %(batch)s)
+select m.id as message, o.state::text as state, o.reason, coalesce(o.by_event, false) as by_event,
+       exists (select from delivery_event e where e.tenant = %(tenant)s and e.planned_on = %(planned_on)s and e.message = m.id
+               and e.kind <> 'failed') as arrived
+from here m
+cross join lateral (
+  select state, reason, by_event from outcome where tenant = %(tenant)s and planned_on = %(planned_on)s and message = m.id offset 0
+) o
+where exists (select from delivery_event e where e.tenant = %(tenant)s and e.planned_on = %(planned_on)s and e.message = m.id and e.open)
+order by m.id;
+
+-- name: decide
+-- What was in doubt, or refused without a word of the provider, becomes what an event tells.
+update outcome set state = %(state)s::outcome_state, reason = %(reason)s, by_event = true, worker = null, at = %(at)s
+where tenant = %(tenant)s and planned_on = %(planned_on)s and message = any(%(messages)s);
+
+-- name: compared
+update delivery_event set open = false
+where tenant = %(tenant)s and planned_on = %(planned_on)s and message = any(%(messages)s) and open;
 
 -- name: keep_events
 -- Its batch was told already, so a later report tells what became of the message.
@@ -149,7 +178,7 @@ where tenant = %(tenant)s and planned_on = %(planned_on)s and id = any(%(message
 select greatest(min(b.due_at), h.waits_until) as due_at from batch b
 join channel h on h.tenant = b.tenant and h.name = b.channel
 join campaign c on c.tenant = b.tenant and c.id = b.campaign
-where b.tenant = %(tenant)s and b.channel = %(channel)s and b.done_at is null and h.paused_at is null and c.state <> 'paused'
+where b.tenant = %(tenant)s and b.channel = %(channel)s and b.done_at is null and h.paused_at is null and h.stopped_at is null and c.state <> 'paused'
   and (b.lease_until is null or greatest(b.lease_until, pg_postmaster_start_time() + %(lease)s::interval) < clock_timestamp())
 group by h.waits_until;
 

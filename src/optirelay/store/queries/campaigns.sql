@@ -114,11 +114,12 @@ where tenant = %(tenant)s and id = %(campaign)s and state in ('open', 'paused');
 -- name: counts
 -- One row a campaign, from batch counters and pages alone.
 select c.id, c.channel, c.kind, c.campaign_id, c.planned_on, c.state, c.created_at, c.closed_at,
-       (select h.paused_at is not null from channel h where h.tenant = c.tenant and h.name = c.channel) as channel_paused,
+       (select h.paused_at is not null or h.stopped_at is not null from channel h where h.tenant = c.tenant and h.name = c.channel) as channel_paused,
        coalesce(p.handed_over, 0)::int as handed_over, exists (select from pass where tenant = c.tenant and campaign = c.id and state <> 'done') as fetching,
        coalesce(b.total, 0)::int as total, coalesce(b.begun, 0)::int as begun, coalesce(b.accepted, 0)::int as accepted,
        coalesce(b.in_doubt, 0)::int as in_doubt, coalesce(b.open, 0)::int as open, coalesce(b.held, 0)::int as held, b.next_due_at,
-       coalesce(b.skipped, '[]') as skipped, coalesce(b.refused, '[]') as refused, coalesce(b.templates, '[]') as templates
+       coalesce(b.skipped, '[]') as skipped, coalesce(b.refused, '[]') as refused, coalesce(b.templates, '[]') as templates,
+       coalesce((select jsonb_object_agg(kind, messages) from counted_event where tenant = c.tenant and campaign = c.id), '{}') as events
 from campaign c
 left join lateral (
   select sum(g.new) as handed_over from pass p join page g on g.tenant = p.tenant and g.pass = p.id where p.tenant = c.tenant and p.campaign = c.id
@@ -139,6 +140,11 @@ order by c.id;
 -- The same by counting rows: what --audit compares the counters with.
 select state, reason, template_id, count(*)::int as messages from message_state
 where tenant = %(tenant)s and planned_on = %(planned_on)s and campaign = %(campaign)s group by 1, 2, 3;
+
+-- name: event_counts
+-- Messages with an event of a kind, counted by rows; what a provider did not tell is not among them.
+select kind, count(*)::int as messages from event
+where tenant = %(tenant)s and campaign = %(campaign)s and kind <> 'sent' and kind <> 'dropped' group by kind;
 
 -- name: batch_faults
 -- Batches whose counters are not what their rows say.

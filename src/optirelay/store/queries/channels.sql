@@ -1,7 +1,9 @@
 -- Channels: whether anything of them may start, and when; every statement is one tenant's.
 
 -- name: standing
-select waits, case when waits_until > clock_timestamp() then waits_until end as waits_until, paused_at is not null as paused from channel
+select waits, case when waits_until > clock_timestamp() then waits_until end as waits_until, paused_at is not null as paused,
+       stopped_at is not null as stopped
+from channel
 where tenant = %(tenant)s and name = %(channel)s;
 
 -- name: waits
@@ -16,6 +18,12 @@ update channel set paused_at = clock_timestamp() where tenant = %(tenant)s and n
 
 -- name: resume
 update channel set paused_at = null where tenant = %(tenant)s and name = %(channel)s and paused_at is not null;
+
+-- name: stop
+update channel set stopped_at = clock_timestamp() where tenant = %(tenant)s and name = %(channel)s and stopped_at is null;
+
+-- name: start_again
+update channel set stopped_at = null where tenant = %(tenant)s and name = %(channel)s and stopped_at is not null;
 
 -- name: slots
 -- The channel's next free slot; the caller's messages get it and those behind it. Each lies `interval` behind the one before it,

@@ -3,8 +3,11 @@
 -- name: keep_tenants
 insert into tenant (name) select unnest(%(names)s::text[]) on conflict (name) do nothing;
 
+-- name: keep_link_keys
+update tenant set link_key = uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) where link_key is null;
+
 -- name: tenant_numbers
-select name, id from tenant;
+select name, id, link_key from tenant;
 
 -- name: keep_channels
 insert into channel (tenant, name)
@@ -25,6 +28,33 @@ where state = 'new' and tenant = any(%(tenants)s) order by id limit %(limit)s fo
 update notification n set state = %(state)s
 from unnest(%(tenants)s::int[], %(ids)s::bigint[]) as s (tenant, id)
 where n.tenant = s.tenant and n.id = s.id;
+
+-- name: keep_callbacks
+-- The same key within seven days is the same callback.
+insert into callback as c (tenant, channel, key, body)
+select distinct on (tenant, channel, key) * from unnest(%(tenants)s::int[], %(channels)s::text[], %(keys)s::bytea[], %(bodies)s::bytea[])
+  as incoming (tenant, channel, key, body)
+on conflict (tenant, channel, key) do update set body = excluded.body, received_at = clock_timestamp(), state = 'new'
+  where c.received_at < clock_timestamp() - interval '7 days';
+
+-- name: take_callbacks
+select tenant, channel, key, id, body, received_at from callback
+where state = 'new' and tenant = any(%(tenants)s) order by id limit %(limit)s for update skip locked;
+
+-- name: settle_callbacks
+update callback c set state = %(state)s
+from unnest(%(tenants)s::int[], %(channels)s::text[], %(keys)s::bytea[]) as s (tenant, channel, key)
+where c.tenant = s.tenant and c.channel = s.channel and c.key = s.key;
+
+-- name: with_undecided
+-- Batches of messages that have an outcome by now, and had none, or were in doubt, when an event of them came.
+select distinct d.tenant, m.batch from delivery_event d
+cross join lateral (
+  select batch, id from message where tenant = d.tenant and planned_on = d.planned_on and id = d.message offset 0
+) m
+where d.open and d.tenant = any(%(tenants)s)
+  and exists (select from outcome o where o.tenant = d.tenant and o.planned_on = d.planned_on and o.message = d.message)
+limit 100;
 
 -- name: take_due_reports
 select tenant, id as campaign from campaign
@@ -63,7 +93,7 @@ from problem p left join tenant t on t.id = p.tenant order by p.since, p.id;
 
 -- name: measured_campaigns
 -- Campaigns that are not over, or ended lately, from batch counters alone.
-select t.name as tenant, c.channel, c.state, coalesce(h.paused_at is not null, false) as channel_paused,
+select t.name as tenant, c.channel, c.state, coalesce(h.paused_at is not null or h.stopped_at is not null, false) as channel_paused,
        exists (select from pass where tenant = c.tenant and campaign = c.id and state <> 'done') as fetching,
        b.total, b.begun, b.accepted, b.in_doubt, b.open, b.held, b.next_due_at,
        coalesce(s.reasons, '{}') as skipped, coalesce(r.reasons, '{}') as refused
@@ -93,12 +123,22 @@ where t.name = any(%(tenants)s) and c.announced and (c.state in ('open', 'paused
 select t.name as tenant, h.name as channel, coalesce(max(extract(epoch from %(now)s - b.due_at)), 0)::float8 as seconds
 from tenant t join channel h on h.tenant = t.id
 left join (batch b join campaign c on c.tenant = b.tenant and c.id = b.campaign and c.state = 'open')
-  on b.tenant = h.tenant and b.channel = h.name and b.done_at is null and b.template_version is not null and b.due_at <= %(now)s and h.paused_at is null
+  on b.tenant = h.tenant and b.channel = h.name and b.done_at is null and b.template_version is not null and b.due_at <= %(now)s and h.paused_at is null and h.stopped_at is null
 where t.name = any(%(tenants)s) group by 1, 2;
 
 -- name: measured_notifications
 select t.name as tenant, count(n.id) as waiting from tenant t left join notification n on n.tenant = t.id and n.state = 'new'
 where t.name = any(%(tenants)s) group by 1;
+
+-- name: measured_callbacks
+select t.name as tenant, count(c.id) as waiting from tenant t left join callback c on c.tenant = t.id and c.state = 'new'
+where t.name = any(%(tenants)s) group by 1;
+
+-- name: measured_events
+-- Messages with an event of a kind; of campaigns that are not over, or ended lately.
+select t.name as tenant, c.channel, e.kind, sum(e.messages)::bigint as messages
+from tenant t join campaign c on c.tenant = t.id join counted_event e on e.tenant = c.tenant and e.campaign = c.id
+where t.name = any(%(tenants)s) and (c.state in ('open', 'paused') or c.closed_at > clock_timestamp() - %(lately)s::interval) group by 1, 2, 3;
 
 -- name: measured_jobs
 select args->>'tenant' as tenant, task_name as job, count(*) as waiting from procrastinate_jobs

@@ -1,7 +1,9 @@
 -- What listings read; every statement is one tenant's.
 
 -- name: messages
-select s.planned_on, s.id, s.channel_name as channel, s.campaign_id, s.customer_id, s.template_id, s.send_at, s.state, s.reason, s.at, s.provider_id
+select s.planned_on, s.id, s.channel_name as channel, s.campaign_id, s.customer_id, s.template_id, s.send_at, s.state, s.reason, s.at, s.provider_id,
+       (select d.kind from delivery_event d where d.tenant = s.tenant and d.planned_on = s.planned_on and d.message = s.id and d.rank > 0
+        order by d.rank desc limit 1) as furthest
 from (
   select v.*, c.channel as channel_name, c.campaign_id from campaign c
   join message_state v on v.tenant = c.tenant and v.planned_on = c.planned_on and v.campaign = c.id
@@ -12,6 +14,11 @@ from (
 -- name: attempts
 select at, outcome, detail from attempt
 where tenant = %(tenant)s and planned_on = %(planned_on)s and message = %(message)s order by at;
+
+-- name: events
+-- What a message's provider told, and what came by its link.
+select name as event, at from delivery_event
+where tenant = %(tenant)s and planned_on = %(planned_on)s and message = %(message)s order by at, rank, identity;
 
 -- name: doubts
 select o.planned_on, o.message as id, m.batch, c.channel, c.campaign_id, m.customer_id, m.address, o.at as since
@@ -28,9 +35,14 @@ where r.tenant = %(tenant)s and r.state = 'in_doubt' order by r.id;
 -- name: export
 -- Every message of a campaign, as it was handed over; by the order of their batches.
 select v.planned_on, v.id, %(channel)s::text as channel, %(campaign_id)s::text as campaign_id, v.customer_id, v.address, v.template_id, v.send_at,
-       v.state, v.reason, v.at, v.provider_id, (coalesce(a.tries, 0) + case v.state when 'accepted' then 1 else 0 end)::int as attempts
+       v.state, v.reason, v.at, v.provider_id, (coalesce(a.tries, 0) + case v.state when 'accepted' then 1 else 0 end)::int as attempts,
+       d.furthest
 from message_state v
 left join (
   select message, count(*) as tries from attempt where tenant = %(tenant)s and planned_on = %(planned_on)s group by message
 ) a on a.message = v.id
+left join (
+  select message, (array_agg(kind order by rank desc))[1] as furthest from delivery_event
+  where tenant = %(tenant)s and planned_on = %(planned_on)s and rank > 0 group by message
+) d on d.message = v.id
 where v.tenant = %(tenant)s and v.planned_on = %(planned_on)s and v.campaign = %(campaign)s order by v.id;

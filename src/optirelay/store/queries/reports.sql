@@ -25,10 +25,13 @@ with batches as (
     and (accepted > 0 or refused <> '{}')
   returning id
 ), events as (
-  update event set told = %(report)s where tenant = %(tenant)s and campaign = %(campaign)s and told is null returning message
+  update event e set told = %(report)s from tellable t
+  where t.tenant = %(tenant)s and t.campaign = %(campaign)s
+    and e.tenant = t.tenant and e.planned_on = t.planned_on and e.message = t.message and e.kind = t.kind
+  returning e.message
 ), unfinished as (
   insert into event (tenant, planned_on, message, campaign, kind, at, told)
-  select o.tenant, o.planned_on, o.message, b.campaign, o.state::text, o.at, %(report)s
+  select o.tenant, o.planned_on, o.message, b.campaign, case o.state when 'accepted' then 'sent' else 'dropped' end, o.at, %(report)s
   from batch b
   join message m on m.tenant = b.tenant and m.batch = b.id
   join outcome o on o.tenant = m.tenant and o.planned_on = m.planned_on and o.message = m.id
@@ -44,17 +47,19 @@ select nextval(pg_get_serial_sequence('report_batch', 'id')) as id where %(tenan
 
 -- name: told_customers
 -- What happened to whom, in the order in which calls are cut; nobody of whom the same was told before.
-select case told.kind when 'accepted' then 'sent' when 'refused' then 'dropped' else told.kind end as event, told.template_id,
+select told.kind as event, told.template_id,
        (told.at at time zone 'UTC')::date as on_date, told.recipient_group, told.customer_id, told.at
 from (
-  select m.id, m.template_id, coalesce(m.recipient_group, 1) as recipient_group, m.customer_id, o.state::text as kind, o.at
+  select m.id, m.template_id, coalesce(m.recipient_group, 1) as recipient_group, m.customer_id, k.kind, o.at
   from batch b
   join message m on m.tenant = b.tenant and m.batch = b.id
   join outcome o on o.tenant = m.tenant and o.planned_on = m.planned_on and o.message = m.id
+  cross join lateral (select case o.state when 'accepted' then 'sent' else 'dropped' end as kind) k
   where b.tenant = %(tenant)s and b.campaign = %(campaign)s and b.told = %(report)s and o.state in ('accepted', 'refused')
-    and not exists (select from event e where e.tenant = m.tenant and e.planned_on = m.planned_on and e.message = m.id and e.kind = o.state::text)
+    and not exists (select from event e where e.tenant = m.tenant and e.planned_on = m.planned_on and e.message = m.id and e.kind = k.kind)
   union all
-  select m.id, m.template_id, coalesce(m.recipient_group, 1), m.customer_id, e.kind, case when o.state::text = e.kind then o.at else e.at end
+  select m.id, m.template_id, coalesce(m.recipient_group, 1), m.customer_id, e.kind,
+         case when (o.state::text, e.kind) in (('accepted', 'sent'), ('refused', 'dropped')) then o.at else e.at end
   from event e
   join message m on m.tenant = e.tenant and m.planned_on = e.planned_on and m.id = e.message
   left join outcome o on o.tenant = e.tenant and o.planned_on = e.planned_on and o.message = e.message
@@ -71,13 +76,14 @@ with taken as (
   select template_id, 'dropped', (select coalesce(sum(value::int), 0) from jsonb_each_text(refused)) from batch
   where tenant = %(tenant)s and campaign = %(campaign)s and told is not null
   union all
-  select m.template_id, case e.kind when 'accepted' then 'sent' when 'refused' then 'dropped' else e.kind end, count(*)
+  select m.template_id, e.kind, count(*)
   from event e
   join message m on m.tenant = e.tenant and m.planned_on = e.planned_on and m.id = e.message
   join batch b on b.tenant = m.tenant and b.id = m.batch
   left join outcome o on o.tenant = e.tenant and o.planned_on = e.planned_on and o.message = e.message
   where e.tenant = %(tenant)s and e.campaign = %(campaign)s and e.told is not null
-    and (e.kind not in ('accepted', 'refused') or (b.told is null and o.state::text = e.kind))
+    and (e.kind not in ('sent', 'dropped') or (e.kind = 'sent' and o.state = 'accepted' and b.told is null)
+         or (e.kind = 'dropped' and (o.state = 'accepted' or b.told is null)))
   group by 1, 2
 ), totals as (
   select template_id, event, sum(total)::int as total from taken where template_id is not null group by 1, 2
@@ -160,7 +166,7 @@ from report_batch where tenant = %(tenant)s and campaign = %(campaign)s;
 
 -- name: untold
 select exists (select from batch where tenant = %(tenant)s and campaign = %(campaign)s and told is null and (accepted > 0 or refused <> '{}'))
-  or exists (select from event where tenant = %(tenant)s and campaign = %(campaign)s and told is null) as untold;
+  or exists (select from tellable where tenant = %(tenant)s and campaign = %(campaign)s) as untold;
 
 -- name: untold_facts
 -- How many are accepted, refused or have had something else happen of which no report tells.
@@ -171,6 +177,11 @@ select (
      join message m on m.tenant = e.tenant and m.planned_on = e.planned_on and m.id = e.message
      join batch b on b.tenant = m.tenant and b.id = m.batch
      join outcome o on o.tenant = e.tenant and o.planned_on = e.planned_on and o.message = e.message
-     where e.tenant = %(tenant)s and e.campaign = %(campaign)s and e.told is not null and b.told is null and o.state::text = e.kind)
-  + (select count(*) from event where tenant = %(tenant)s and campaign = %(campaign)s and told is null)
+     where e.tenant = %(tenant)s and e.campaign = %(campaign)s and e.told is not null and b.told is null
+       and (o.state::text, e.kind) in (('accepted', 'sent'), ('refused', 'dropped')))
+  + (select count(*) from tellable t
+     join message m on m.tenant = t.tenant and m.planned_on = t.planned_on and m.id = t.message
+     join batch b on b.tenant = m.tenant and b.id = m.batch
+     where t.tenant = %(tenant)s and t.campaign = %(campaign)s
+       and (b.told is not null or (t.state::text, t.kind) not in (('accepted', 'sent'), ('refused', 'dropped'))))
 )::int as untold;

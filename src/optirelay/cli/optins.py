@@ -1,0 +1,34 @@
+"""`optirelay optins`: what customers said of channels."""
+
+from typing import Annotated
+
+import typer
+
+from optirelay.cli._shared import AsJson, Config, Tenant, print_json, print_rows, run, settings_of, the_tenant
+from optirelay.engine import operate
+
+app = typer.Typer(help="What customers said of channels.", no_args_is_help=True)
+COLUMNS = ("channel", "opted_in", "at", "source")
+
+
+@app.callback()
+def group() -> None:
+    """What customers said of channels."""
+
+
+@app.command()
+def show(
+    ctx: typer.Context,
+    customer: Annotated[str, typer.Argument(help="Optimove's id of the customer.")],
+    config: Config = None,
+    tenant: Tenant = None,
+    as_json: AsJson = False,
+) -> None:
+    """What a customer said of each channel: the newest counts."""
+    settings = settings_of(ctx, config)
+    name = the_tenant(settings, tenant)
+    rows = run(settings, lambda c: operate.opt_ins(c, name, customer))
+    if as_json:
+        print_json(rows)
+    else:
+        print_rows(rows, COLUMNS, settings=settings, empty="The settings have no channel.")

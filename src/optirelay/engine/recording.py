@@ -1,0 +1,130 @@
+"""What providers told of messages is kept, counted, and obeyed."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from hashlib import blake2b
+
+from optirelay.engine import troubles
+from optirelay.model import ChannelName, DeliveryEvent, EventKind, TenantId
+from optirelay.stages import callbacks, outcomes
+from optirelay.store import Callback, Ledger, Store
+from optirelay.store.batches import Attempt, LockedBatch
+from optirelay.store.events import Addressee, EventRow, Fact, NamedMessage
+from optirelay.store.link_tokens import Linked
+from optirelay.store.opt_outs import Statement, Suppression
+from optirelay.store.sids import BadSid, read_sid, sid_of
+
+Told = tuple[DeliveryEvent, int | None]
+"""An event, and the callback that it came by; None: it came by a link of ours."""
+
+
+async def keep_callbacks(ledger: Ledger, channel: ChannelName, group: Sequence[Callback]) -> None:
+    """Keep the events of a channel's callbacks and obey opt-outs among them; what nobody can read is a problem."""
+    told: list[Told] = []
+    unreadable = 0
+    for callback in group:
+        for event in callbacks.events_in(callback.body):
+            if callbacks.is_readable(event):
+                told.append((callbacks.read_event(event, callback.received_at), callback.id))
+            else:
+                unreadable += 1
+    new = await _keep(ledger, channel, told)
+    if unreadable:
+        await troubles.tell_unreadable_callback(ledger, channel)
+    await _obey(ledger, channel, new)
+
+
+async def unsubscribe(
+    store: Store, tenant: TenantId, linked: Linked, addressee: Addressee, now: datetime, *, source: str
+) -> None:
+    """Somebody followed the link of a message and wants no more of its channel; that is the message's event, too."""
+    sid = sid_of(linked.tenant, linked.planned_on, linked.message)
+    kind = EventKind.UNSUBSCRIBED
+    event = DeliveryEvent(blake2b(f"link {sid}".encode(), digest_size=16).digest(), sid, kind.value, kind, now)
+    said = Statement(addressee.customer_id, addressee.channel, now, opted_in=False, source=source)
+    async with store.tenant(tenant).transaction() as ledger:
+        await _keep(ledger, addressee.channel, [(event, None)])
+        await ledger.opt_outs.keep([said])
+
+
+async def _keep(ledger: Ledger, channel: ChannelName, told: Sequence[Told]) -> list[tuple[DeliveryEvent, NamedMessage]]:
+    """Keep events, each once, and count what they say; those that are new and name a message of the channel."""
+    first: dict[bytes, Told] = {}
+    for event, callback in told:
+        first.setdefault(event.identity, (event, callback))
+    if not first:
+        return []
+    named = await _named(ledger, channel, [event for event, _ in first.values()])
+    rows = sorted(_row(event, callback, named.get(event.identity)) for event, callback in first.values())
+    kept = await ledger.events.keep(channel, rows)
+    new = [(row, first[row.identity][0], named[row.identity]) for row in rows if row.identity in kept & named.keys()]
+    await ledger.events.keep_facts([fact for row, event, message in new for fact in _facts(row, event, message)])
+    return [(event, message) for _, event, message in new]
+
+
+async def _obey(ledger: Ledger, channel: ChannelName, new: Sequence[tuple[DeliveryEvent, NamedMessage]]) -> None:
+    """Who said no is not written to: last in the transaction, because no group starts from here to its end."""
+    statements: list[Statement] = []
+    suppressions: list[Suppression] = []
+    for event, message in new:
+        follows = outcomes.consequence(event)
+        if follows.opts_out is not None:
+            said = Statement(message.customer_id, channel, event.at, opted_in=False, source=follows.opts_out)
+            statements.append(said)
+        if follows.suppresses is not None and message.address is not None:
+            suppressions.append(Suppression(message.address.lower(), channel, follows.suppresses))
+    await ledger.opt_outs.keep(statements)
+    await ledger.opt_outs.suppress(suppressions)
+
+
+async def _named(ledger: Ledger, channel: ChannelName, events: Sequence[DeliveryEvent]) -> dict[bytes, NamedMessage]:
+    """The messages of this channel that events name, by the event."""
+    asked = []
+    for place, event in enumerate(events):
+        try:
+            of_tenant, day, message = read_sid(event.sid)
+        except BadSid:
+            continue
+        if of_tenant == ledger.number:
+            asked.append((place, day, message))
+    return {events[message.place].identity: message for message in await ledger.events.named(channel, asked)}
+
+
+def _row(event: DeliveryEvent, callback: int | None, message: NamedMessage | None) -> EventRow:
+    planned_on, number = (None, None) if message is None else read_sid(event.sid)[1:]
+    undecided = (
+        message is not None
+        and event.kind is not None
+        and outcomes.is_undecided(message.state, message.reason, by_event=bool(message.by_event))
+    )
+    kind = None if event.kind is None else event.kind.value
+    return EventRow(
+        event.identity, planned_on, number, event.name, kind, outcomes.rank(event), event.at, undecided, callback
+    )
+
+
+def _facts(row: EventRow, event: DeliveryEvent, message: NamedMessage) -> list[Fact]:
+    """A message that its provider refused was dropped already."""
+    assert row.planned_on is not None
+    assert row.message is not None
+    return [
+        Fact(row.planned_on, row.message, message.campaign, kind, event.at)
+        for kind in outcomes.facts(event)
+        if kind != "dropped" or message.state != "refused"
+    ]
+
+
+async def compare(ledger: Ledger, batch: LockedBatch, now: datetime) -> bool:
+    """Outcomes of a locked batch that events decide become what these tell; whether any did. It is to be written."""
+    undecided = await ledger.batches.undecided(batch)
+    decided = {
+        row.message: ended
+        for row in undecided
+        if (ended := outcomes.decide(row.state, row.reason, by_event=row.by_event, arrived=row.arrived)) is not None
+    }
+    if decided:
+        await ledger.batches.decide(batch, decided, now)
+        words = "a delivery event names it"
+        await ledger.batches.keep_attempts(batch, [Attempt(message, now, "resolved", words) for message in decided])
+    await ledger.batches.compared(batch, [row.message for row in undecided])
+    return bool(decided)

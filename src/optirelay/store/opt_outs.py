@@ -1,0 +1,95 @@
+"""Whom one tenant does not write to: what customers said of its channels, and suppressed addresses."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from psycopg import AsyncConnection
+
+from optirelay.model import ChannelName, CustomerId
+from optirelay.store._sql import Statements
+
+EVERY_CHANNEL = ""
+
+
+class Statement(NamedTuple):
+    """What a customer said of a channel, when, and by which way."""
+
+    customer_id: CustomerId
+    channel: ChannelName
+    at: datetime
+    opted_in: bool
+    source: str
+
+
+class Suppression(NamedTuple):
+    """An address that is not written to on a channel, or on EVERY_CHANNEL; e-mail in small letters."""
+
+    address: str
+    channel: str
+    reason: str  # hard_bounce, complaint or manual
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriptionRow:
+    """What counts of what a customer said of a channel; or one of all that they said."""
+
+    channel: ChannelName
+    opted_in: bool
+    at: datetime
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class SuppressionRow:
+    """A suppression as it is listed."""
+
+    address: str = field(repr=False)
+    channel: ChannelName | None  # None: every channel
+    reason: str
+    note: str
+    at: datetime
+
+
+class OptOuts:
+    """One tenant's subscriptions and suppressions. What is written here counts for every group that starts later."""
+
+    def __init__(self, connection: AsyncConnection[Any], tenant: int) -> None:
+        self._sql = Statements(connection, "opt_outs", {"tenant": tenant})
+
+    async def keep(self, statements: Sequence[Statement]) -> None:
+        """Keep what customers said; the newest by its own time counts. Last in a transaction: no group starts."""
+        if statements:
+            await self._sql.value("alone")
+            columns = list(map(list, zip(*statements, strict=True)))
+            said = dict(zip(("customers", "channels", "ats", "opted_in", "sources"), columns, strict=True))
+            await self._sql.do("keep_statements", **said)
+            await self._sql.do("keep_subscriptions", **said)
+
+    async def suppress(self, suppressions: Sequence[Suppression]) -> int:
+        """Have nobody write there; how many are new. Last in a transaction: no group starts until its end."""
+        if not suppressions:
+            return 0
+        await self._sql.value("alone")
+        columns = list(map(list, zip(*suppressions, strict=True)))
+        names = ("addresses", "channels", "reasons", "notes")
+        return await self._sql.do("suppress", **dict(zip(names, columns, strict=True)))
+
+    async def unsuppress(self, address: str, channel: str | None) -> list[str]:
+        """Have the address written to again: on that channel or EVERY_CHANNEL, or None: wherever it is not. From where
+        it was taken."""
+        return await self._sql.values("unsuppress", address=address, channel=channel)
+
+    async def suppressions(self, channel: str | None = None) -> list[SuppressionRow]:
+        """All, or those of one channel; oldest first."""
+        return await self._sql.rows(SuppressionRow, "suppressions", channel=channel)
+
+    async def subscriptions(self, customer_id: CustomerId) -> list[SubscriptionRow]:
+        """What counts of what a customer said, channel by channel."""
+        return await self._sql.rows(SubscriptionRow, "subscriptions", customer_id=customer_id)
+
+    async def statements(self, customer_id: CustomerId) -> list[SubscriptionRow]:
+        """All that a customer said, oldest first."""
+        return await self._sql.rows(SubscriptionRow, "statements", customer_id=customer_id)

@@ -1,0 +1,41 @@
+-- Who is not written to; every statement is one tenant's.
+
+-- name: alone
+-- No group starts until the end of the transaction: one that starts before does not know of it, one after does.
+select pg_advisory_xact_lock(%(tenant)s, hashtext('opt-outs'));
+
+-- name: keep_statements
+insert into subscription_statement (tenant, customer_id, channel, at, opted_in, source)
+select %(tenant)s, * from unnest(%(customers)s::text[], %(channels)s::text[], %(ats)s::timestamptz[], %(opted_in)s::boolean[], %(sources)s::text[])
+on conflict do nothing;
+
+-- name: keep_subscriptions
+-- The newest by its own time counts; of two at the same time the no.
+insert into subscription as s (tenant, customer_id, channel, at, opted_in, source)
+select distinct on (customer_id, channel) %(tenant)s, customer_id, channel, at, opted_in, source
+from unnest(%(customers)s::text[], %(channels)s::text[], %(ats)s::timestamptz[], %(opted_in)s::boolean[], %(sources)s::text[])
+  as n (customer_id, channel, at, opted_in, source)
+order by customer_id, channel, at desc, opted_in
+on conflict (tenant, channel, customer_id) do update set at = excluded.at, opted_in = excluded.opted_in, source = excluded.source
+  where excluded.at > s.at or (excluded.at = s.at and s.opted_in and not excluded.opted_in);
+
+-- name: subscriptions
+select channel, opted_in, at, source from subscription where tenant = %(tenant)s and customer_id = %(customer_id)s order by channel;
+
+-- name: statements
+select channel, opted_in, at, source from subscription_statement where tenant = %(tenant)s and customer_id = %(customer_id)s order by at, recorded_at;
+
+-- name: suppress
+-- Told again, it stays as it is.
+insert into suppression (tenant, address, channel, reason, note)
+select %(tenant)s, * from unnest(%(addresses)s::text[], %(channels)s::text[], %(reasons)s::text[], %(notes)s::text[])
+on conflict do nothing;
+
+-- name: unsuppress
+delete from suppression
+where tenant = %(tenant)s and address = %(address)s and (%(channel)s::text is null or channel = %(channel)s)
+returning channel;
+
+-- name: suppressions
+select address, nullif(channel, '') as channel, reason, note, at from suppression
+where tenant = %(tenant)s and (%(channel)s::text is null or channel = %(channel)s) order by at, address, channel;
