@@ -464,7 +464,9 @@ class TestConnections:
             await asked(guarded, receiver.url)
             assert receiver.connections == 2
 
-    @pytest.mark.skipif(sys.version_info >= (3, 12), reason="there aiohttp writes at once, and the close comes too late")
+    @pytest.mark.skipif(
+        sys.version_info >= (3, 12), reason="there aiohttp writes at once, and the close comes too late"
+    )
     async def test_a_server_that_closes_after_each_answer_without_a_word_gets_each_request(self) -> None:
         async with Receiver(always=reply(close=True)).running() as receiver, http(THIS_MACHINE) as guarded:
             for _ in range(50):
