@@ -256,8 +256,8 @@ async def probe_online(ctx: Context) -> list[Shape]:
             try:
                 await ctx.channels[name, ChannelName(channel.name)].probe()
             except OptirelayError as error:
-                table = f"{key}.{channel.provider}" if channel.smtp is not None else f"{key}.provider"
-                faults.append(_fault(table, str(error), "Check the channel's settings and its provider"))
+                place = channel.provider if channel.smtp or channel.webhook else "provider"
+                faults.append(_fault(f"{key}.{place}", str(error), "Check the channel's settings and its provider"))
     return faults
 
 
