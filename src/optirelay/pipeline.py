@@ -268,9 +268,8 @@ async def _begin(ctx: Context, ledger: Ledger, taken: TakenBatch, channel: Chann
 
 async def _begin_group(ctx: Context, ledger: Ledger, batch: LockedBatch, most: int) -> Begun:
     settings = ctx.channel_settings(ledger.tenant, batch.channel)
-    following = await ledger.batches.next_messages(batch, most)
     group = sending.next_group(
-        following,
+        await ledger.batches.next_messages(batch, most),
         utc_now(),
         required=await required_tags(ctx, ledger, batch),
         only_to=settings.only_to,
