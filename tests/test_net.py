@@ -93,7 +93,7 @@ async def http(
 
 
 async def asked(guarded: GuardedHttp, url: str, body: bytes = b"{}") -> tuple[int, bytes]:
-    async with guarded.request("POST", url, body=body) as response:
+    async with await guarded.request("POST", url, body=body) as response:
         return response.status, (await read_limited(response))[0]
 
 
@@ -427,7 +427,7 @@ class TestReadLimited:
         async with (
             receiver.running(),
             http(THIS_MACHINE, timeout_seconds=0.5) as guarded,
-            guarded.request("GET", receiver.url) as response,
+            await guarded.request("GET", receiver.url) as response,
         ):
             return await read_limited(response, limit)
 

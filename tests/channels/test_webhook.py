@@ -464,7 +464,7 @@ class TestAnswers:
         ],
     )
     async def test_the_forms_of_retry_after(self, text: str, pause: timedelta | None) -> None:
-        assert Heard(503, text, "", b"", whole=True).wait(NOW) == pause
+        assert Heard(503, b"", whole=True, retry_after=text).wait(NOW) == pause
 
     async def test_a_date_counts_from_the_receivers_own_clock(self) -> None:
         theirs = NOW + timedelta(hours=5)

@@ -26,10 +26,10 @@ class Reply:
     """What came back, without what does not matter here."""
 
     status: int
-    retry_after: str
-    date: str
     body: bytes
     whole: bool  # False: the body was longer than is read, or cut
+    retry_after: str = ""
+    date: str = ""
 
     @property
     def words(self) -> str:
