@@ -603,6 +603,17 @@ class TestInFlight:
             assert len(wire.answers) < 200
             await sending
 
+    async def test_a_group_that_waits_to_begin_does_not_keep_all_places(self) -> None:
+        async with served(Receiver(), concurrency=2) as channel:
+            waiting = RecordingWire()
+            waiting.gate.clear()
+            sending = asyncio.create_task(channel.send(group(10, "waits"), waiting))
+            await asyncio.sleep(0.05)
+            assert await answers_to(channel, *group(5)) == [Accepted()] * 5
+            waiting.gate.set()
+            await sending
+            assert waiting.all_accepted(group(10, "waits"))
+
     async def test_a_cancelled_send_cuts_what_is_under_way_and_frees_its_places(self) -> None:
         receiver = Receiver(always=Act.SILENCE)
         async with served(receiver, concurrency=3, timeout_seconds=60.0) as channel:
@@ -659,7 +670,7 @@ class TestInFlight:
                 await channel.send([outgoing("s0"), odd, outgoing("s2")], wire)
         assert wire.answers[Sid("s0")] == Accepted()
         assert wire.answers.keys() == set(wire.begun)
-        assert isinstance(wire.answers[Sid("s1")], Doubtful)
+        assert isinstance(wire.answers[Sid("s1")], Later)  # it never left
 
     def test_it_works_on_uvloop(self) -> None:
         async def journey() -> tuple[list[Answer], list[Answer]]:

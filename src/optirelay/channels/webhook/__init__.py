@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from typing import ClassVar, Protocol
 
 from optirelay import __version__
@@ -155,8 +155,11 @@ class WebhookChannel:
 
     async def _post(self, messages: Sequence[Outgoing], work: "_Work") -> None:
         """Post messages that have begun, and tell what became of each."""
+        ready = False
         try:
-            reply = await self._ask(messages)
+            headers, body = self._signed(messages)
+            ready = True
+            reply = await self._ask(headers, body)
         except NOTHING_WRITTEN as error:
             why = no_connection(self._url, error)
             work.stop(TryLater(why))
@@ -167,25 +170,29 @@ class WebhookChannel:
             return
         except Exception as error:
             work.failed = True
-            work.tell(messages, Doubtful(f"{type(error).__name__} in the channel; see the log"))
+            why = f"{type(error).__name__} in the channel; see the log"
+            work.tell(messages, Doubtful(why) if ready else Later(why))
             raise
         self._stop_after(reply, work)
         sids = [message.sid for message in messages]
         for sid, answer in zip(sids, answers(reply, sids, several=self._several, now=utc_now()), strict=True):
             work.wire.answered(sid, answer)
 
-    async def _ask(self, messages: Sequence[Outgoing]) -> Reply:
+    def _signed(self, messages: Sequence[Outgoing]) -> tuple[dict[str, str], bytes]:
+        """The headers and the body of a request that leaves now."""
         now = utc_now()
         if self._several:
             webhook_id, body = f"b_{secrets.token_urlsafe(18)}", self._bodies.several(messages, now)
         else:
             webhook_id, body = messages[0].sid, self._bodies.single(messages[0])
         timestamp = int(now.timestamp())
-        headers = {
+        return {
             "webhook-id": webhook_id,
             "webhook-timestamp": str(timestamp),
             "webhook-signature": sign(self._keys, webhook_id, timestamp, body),
-        }
+        }, body
+
+    async def _ask(self, headers: Mapping[str, str], body: bytes) -> Reply:
         async with await self._http.request("POST", self._url, headers=headers, body=body) as response:
             said, whole = await read_limited(response, self._largest_answer)
             if response.ok:
