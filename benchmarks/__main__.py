@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
-from benchmarks import fairness, machine, rate, scheduled, showing
+from benchmarks import callbacks, fairness, machine, rate, scheduled, showing, webhook
 from benchmarks.table import Line, print_table
 
 BENCHES: Mapping[str, Callable[[argparse.Namespace], Sequence[Line]]] = {
@@ -12,6 +12,8 @@ BENCHES: Mapping[str, Callable[[argparse.Namespace], Sequence[Line]]] = {
     "show": showing.bench,
     "rate": rate.bench,
     "fairness": fairness.bench,
+    "callbacks": callbacks.bench,
+    "webhook": webhook.bench,
 }
 
 

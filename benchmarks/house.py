@@ -53,6 +53,7 @@ SERVICE = """
 data_dir = "data"
 listen = "127.0.0.1:{listen}"
 workers = {workers}
+allow_networks = ["127.0.0.0/8"]
 """
 TENANT = """
 [tenants.{name}]
@@ -60,6 +61,7 @@ api_url = "{optimove}"
 api_key = "key-of-{name}"
 listener_secret = "secret-of-the-listener-{name}"
 rate_limit = "100000/1s"
+default_country = "US"
 """
 CHANNEL = """
 [tenants.{tenant}.channels.{name}]
@@ -91,6 +93,7 @@ class House:
     database: psycopg.Connection[Any]
     service: psutil.Process
     templates: Path
+    folder: Path
 
     def worker(self) -> psutil.Process:
         """The first worker."""
@@ -158,7 +161,7 @@ def house(
         database = stack.enter_context(
             psycopg.connect(stack.enter_context(runtime.database(settings)), autocommit=True)
         )
-        yield House(settings, client, database, service, folder / "templates")
+        yield House(settings, client, database, service, folder / "templates", folder)
 
 
 def _write(

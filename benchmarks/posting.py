@@ -1,0 +1,75 @@
+"""Clients that do nothing but post what stands in a file, each a process of its own."""
+
+import asyncio
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import aiohttp
+import uvloop
+
+SEPARATOR = b"\0"  # between two whole requests
+
+
+class Poster(asyncio.Protocol):
+    """One connection: a request, its answer, the next request."""
+
+    statuses: ClassVar[Counter[str]] = Counter()
+
+    def __init__(self, requests: Iterator[bytes], done: asyncio.Future[None]) -> None:
+        self._requests = requests
+        self._done = done
+
+    def connection_made(self, transport: Any) -> None:
+        self._transport: asyncio.Transport = transport
+        self._next()
+
+    def data_received(self, data: bytes) -> None:
+        self.statuses[data[9:12].decode()] += 1
+        self._next()
+
+    def _next(self) -> None:
+        request = next(self._requests, None)
+        if request is not None:
+            self._transport.write(request)
+        elif not self._done.done():
+            self._transport.close()
+            self._done.set_result(None)
+
+
+async def load(port: int, file: Path, connections: int) -> float:
+    """Post whole requests, so many at a time; the seconds that it took. Answers are short: each comes in one piece."""
+    requests = iter(file.read_bytes().split(SEPARATOR))
+    loop = asyncio.get_running_loop()
+    done = [loop.create_future() for _ in range(connections)]
+    began = time.monotonic()
+    for one in done:
+        await loop.create_connection(lambda one=one: Poster(requests, one), "127.0.0.1", port)  # type: ignore[misc]
+    await asyncio.gather(*done)
+    return time.monotonic() - began
+
+
+async def post(url: str, file: Path, concurrency: int) -> None:
+    """The bare loop: so many tasks, each with one POST after another."""
+    bodies = iter(file.read_bytes().split(b"\n"))
+    connector = aiohttp.TCPConnector(limit=concurrency)
+
+    async def one_after_another(session: aiohttp.ClientSession) -> None:
+        for body in bodies:
+            async with session.post(url, data=body, headers={"content-type": "application/json"}) as answer:
+                await answer.read()
+
+    async with aiohttp.ClientSession(connector=connector) as session:
+        await asyncio.gather(*(one_after_another(session) for _ in range(concurrency)))
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "load":
+        seconds = uvloop.run(load(int(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4])))
+        print(json.dumps({"seconds": seconds, "statuses": Poster.statuses}))
+    else:
+        uvloop.run(post(sys.argv[2], Path(sys.argv[3]), int(sys.argv[4])))
