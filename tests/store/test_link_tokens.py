@@ -68,6 +68,13 @@ def test_a_token_cut_or_stretched_anywhere_is_not_genuine(start: int, end: int, 
     assert is_genuine(changed, KEY) is (changed == made)
 
 
+@given(messages)
+def test_the_other_alphabet_of_base64_is_none_of_ours(message: int) -> None:
+    made = token(message=message)
+    changed = made.translate({ord("-"): "+", ord("_"): "/"})
+    assert is_genuine(changed, KEY) is (changed == made)
+
+
 @given(tenants, days, messages)
 def test_a_signature_is_of_no_other_message(tenant: int, planned_on: date, message: int) -> None:
     forged = token(OTHER_KEY, tenant, planned_on, message)[:16] + token()[16:]

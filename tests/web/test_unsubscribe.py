@@ -229,6 +229,9 @@ async def test_a_sender_is_shown_as_it_is_whatever_stands_in_it(make_settings: M
                     assert page.text.split("<title>")[1].split("</title>")[0].endswith(f" · {shown}")
                     assert "<script" not in page.text
                     assert "a…@example.com" in page.text
+        texts = {"kind": "sms", "from": "Acme <3", "address": "attribute:MOBILE"}
+        async with served(house, make_settings(channel=texts)) as web:
+            assert "<dd><strong><bdi>Acme &lt;3</bdi></strong></dd>" in (await web.get(link)).text
         async with served(house, make_settings(tenant={"channels": {}})) as web:  # the channel is gone since
             assert "acme, newsletter" in (await web.get(link)).text
 
