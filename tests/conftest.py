@@ -4,12 +4,14 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, async_playwright
 
 from optirelay.settings import Settings, read
 from optirelay.store._migrate import migrate
@@ -101,3 +103,21 @@ def make_settings(database: str, tmp_path: Path) -> MakeSettings:
         return read(document, path=tmp_path / "optirelay.toml")
 
     return make
+
+
+@pytest_asyncio.fixture
+async def chromium() -> AsyncIterator[Browser]:
+    """A browser. Where the machine has none, a skip that says so, and in CI a failure."""
+    unpacked = Path(".venv/chromium/run").resolve()
+    found = shutil.which("chromium") or (unpacked if unpacked.exists() else None)
+    if found is None:
+        missing = "chromium is missing, and scripts/test could not get it: install it, on Debian with apt"
+        if os.environ.get("CI") == "true":
+            pytest.fail(missing)
+        pytest.skip(missing)
+    async with async_playwright() as playwright:
+        # Pages of our own alone: no sandbox, which containers refuse; their /dev/shm is too small, too.
+        options = ["--no-sandbox", "--disable-dev-shm-usage"]
+        browser = await playwright.chromium.launch(executable_path=found, args=options)
+        yield browser
+        await browser.close()

@@ -18,7 +18,7 @@ from optirelay.signatures import read_key, verify
 from optirelay.stages.callbacks import MalformedCallback, events_in, is_readable
 from optirelay.stages.notifications import MalformedNotification, read
 from optirelay.store import Store, StoreUnavailable
-from optirelay.web.unsubscribe import Unsubscribing
+from optirelay.web.unsubscribe import TRY_LATER, Unsubscribing
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -141,7 +141,7 @@ class WebApp:
             return _text(413, "at most 1 MiB")
         except StoreUnavailable as error:
             log.warning("unsubscribe_not_kept", why=str(error))
-            return _TRY_AGAIN
+            return TRY_LATER
 
     async def _readiness(self) -> "Answer":
         """Ready when the database answers and, where there are to be workers, one was seen lately."""
