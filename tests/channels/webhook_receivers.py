@@ -156,14 +156,16 @@ class Receiver:
         act = self._next() if method != "HEAD" else None
         if act is Act.RESET_UNREAD:
             return reset(writer)
-        if not (isinstance(act, Reply) and act.unread):
-            body = await reader.readexactly(int(headers.get("content-length", 0)))
-            self.requests.append(Request(method, path, headers, body))
+        unread = isinstance(act, Reply) and act.unread
+        body = b"" if unread else await reader.readexactly(int(headers.get("content-length", 0)))
+        request = Request(method, path, headers, body)
+        if not unread:
+            self.requests.append(request)
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
             await asyncio.sleep(self.answers_after)
-            return await self._answer(act, reader, writer)
+            return await self._answer(act, request, reader, writer)
         finally:
             self.in_flight -= 1
 
@@ -171,21 +173,20 @@ class Receiver:
         return self.script.popleft() if self.script else self.always
 
     async def _answer(
-        self, act: Reply | Act | None, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self, act: Reply | Act | None, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> bool:
         if isinstance(act, Reply):
             writer.write(act.octets())
             await writer.drain()
             return not act.close and not act.unread
         if act is not None:
-            self._take()
+            self._take(request)
             return await misbehave(act, reader, writer)
-        self._take()
+        self._take(request)
         writer.write(Reply().octets())
         return True
 
-    def _take(self) -> None:
-        request = self.requests[-1]
+    def _take(self, request: Request) -> None:
         if request.method == "POST":
             for secret in self.secrets:
                 request.verify(secret)
