@@ -23,14 +23,20 @@ class Poster(asyncio.Protocol):
     def __init__(self, requests: Iterator[bytes], done: asyncio.Future[None]) -> None:
         self._requests = requests
         self._done = done
+        self._answer = b""
 
     def connection_made(self, transport: Any) -> None:
         self._transport: asyncio.Transport = transport
         self._next()
 
     def data_received(self, data: bytes) -> None:
-        self.statuses[data[9:12].decode()] += 1
-        self._next()
+        self._answer += data
+        head, _, body = self._answer.partition(b"\r\n\r\n")
+        place = head.find(b"content-length: ")
+        if place >= 0 and len(body) >= int(head[place + 16 :].split(b"\r\n", 1)[0]):
+            self.statuses[head[9:12].decode()] += 1
+            self._answer = b""
+            self._next()
 
     def _next(self) -> None:
         request = next(self._requests, None)
@@ -42,7 +48,7 @@ class Poster(asyncio.Protocol):
 
 
 async def load(port: int, file: Path, connections: int) -> float:
-    """Post whole requests, so many at a time; the seconds that it took. Answers are short: each comes in one piece."""
+    """Post whole requests, so many at a time; the seconds that it took."""
     requests = iter(file.read_bytes().split(SEPARATOR))
     loop = asyncio.get_running_loop()
     done = [loop.create_future() for _ in range(connections)]

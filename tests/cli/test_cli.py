@@ -70,6 +70,10 @@ READ_SETTINGS = (
     ("doubts", "list", "--reports"),
     ("report", "now"),
     ("problems", "list"),
+    ("suppressions", "add", "ann@example.com"),
+    ("suppressions", "list"),
+    ("suppressions", "remove", "ann@example.com"),
+    ("optins", "show", "C-1"),
 )
 """Every command that reads the settings."""
 NEED_DATABASE = READ_SETTINGS[3:]

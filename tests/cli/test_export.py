@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import stat
 import subprocess
 import sys
@@ -44,6 +45,12 @@ def terminal(house: House, database: str, tmp_path: Path, capsys: pytest.Capture
     return Terminal(write(tmp_path, database, str(house.optimove.base_url).rstrip("/"), "acme"), capsys)
 
 
+async def call_back(house: House, *events: dict[str, str]) -> None:
+    """The newsletter's provider tells of messages, and it is read."""
+    await house.ctx.store.keep_callbacks([(ACME, NEWSLETTER, b"key", json.dumps({"events": events}).encode())])
+    assert await pipeline.record(house.ctx) == 1
+
+
 def rows_of(text: str) -> dict[str, dict[str, str]]:
     return {row["customer_id"]: row for row in csv.DictReader(io.StringIO(text))}
 
@@ -60,6 +67,10 @@ async def test_every_message_is_a_row_that_says_what_messages_show_says(house: H
         zoe.number: Later("450 busy"),
     }
     await pipeline.write_answers(house.ctx, ACME, {taken: Known(answers)})
+    told = [
+        {"id": ana.sid, "event": word, "at": f"2020-01-0{day}"} for day, word in enumerate(("opened", "sent", "?"), 1)
+    ]
+    await call_back(house, *told, {"id": bo.sid, "event": "delivered"})
 
     status, out, err = await terminal.type("campaigns", "export", campaign_id, "--kind", "scheduled")
     assert (status, err) == (0, "")
@@ -77,6 +88,20 @@ async def test_every_message_is_a_row_that_says_what_messages_show_says(house: H
     assert {row["to"] for row in rows.values()} == {"a…@example.com", "b…@example.com", "z…@example.com", ""}
     assert rows["007"]["provider_id"] == "'-id of a…@example.com"
     assert rows["-5"]["reason"] == "no_address"
+    assert (rows["007"]["state"], rows[f"'{FORMULA}"]["state"]) == ("opened", "refused")
+
+    show = ("messages", "show", "--campaign", campaign_id, "--customer", "007")
+    (message,) = await terminal.json(*show)
+    assert message["events"] == [
+        {"event": word, "at": f"2020-01-0{day}T00:00:00Z"} for day, word in enumerate(("opened", "sent", "?"), 1)
+    ]
+    _, out, _ = await terminal.type(*show)
+    assert [line.split()[-1] for line in out.splitlines()[-3:]] == ["opened", "sent", "?"]
+    assert (await terminal.json("campaigns", "show", campaign_id))["events"] == {
+        **dict.fromkeys(("delivered", "opened", "clicked", "bounced", "complained", "unsubscribed"), 0),
+        "delivered": 1,
+        "opened": 1,
+    }
 
     status, out, _ = await terminal.type("campaigns", "export", campaign_id, "--addresses")
     assert {row["to"] for row in rows_of(out).values()} == {"ana@example.com", "bo@example.com", "zoe@example.com", ""}

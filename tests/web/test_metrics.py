@@ -1,7 +1,9 @@
 """What Prometheus is told."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import psycopg
@@ -10,11 +12,14 @@ from prometheus_client.parser import text_string_to_metric_families
 from psycopg.conninfo import conninfo_to_dict
 from tests.by_hand import fetched, sent, started
 from tests.conftest import MakeSettings
-from tests.house import House, open_house
+from tests.house import ACME, House, open_house
 
+from optirelay import pipeline
 from optirelay.engine import operate
 from optirelay.engine.reload import failed
+from optirelay.store.sids import sid_of
 
+SECRET = "callback-secret"
 DOCUMENT = Path(__file__).parents[2] / "docs" / "reference" / "metrics.md"
 
 
@@ -31,10 +36,30 @@ def numbers(family: Metric) -> dict[tuple[str, ...], float]:
     return {tuple(v for _, v in sorted(s.labels.items())): s.value for s in family.samples if s.value}
 
 
+async def call_back(house: House, *events: dict[str, Any]) -> None:
+    """The newsletter's provider tells of messages."""
+    async with httpx2.AsyncClient(base_url=house.web_url, timeout=30) as client:
+        answer = await client.post(f"/callbacks/acme/newsletter/{SECRET}", json={"events": events})
+    assert answer.status_code == 200
+
+
+async def accepted_sids(house: House, most: int) -> Sequence[str]:
+    async with house.ctx.store.tenant(ACME).transaction() as ledger:
+        cursor = await ledger.connection.execute(
+            "select planned_on, id from message_state where state = 'accepted' order by id limit %s", (most,)
+        )
+        return [sid_of(ledger.number, planned_on, number) for planned_on, number in await cursor.fetchall()]
+
+
 async def test_metrics_are_the_ledger_in_numbers(make_settings: MakeSettings) -> None:
-    async with open_house(make_settings, workers=0) as house:
+    async with open_house(make_settings, workers=0, channel={"callback_secret": SECRET}) as house:
         await house.push(17)
         await sent(house, customers=300)
+        one, other = await accepted_sids(house, 2)
+        told = [{"id": sid, "event": word} for sid in (one, other) for word in ("delivered", "replied", "no word")]
+        await call_back(house, *told, {"id": one, "event": "opened"}, {"id": one, "event": "opened", "at": 1})
+        assert await pipeline.record(house.ctx) == 1
+        await call_back(house, {"id": other, "event": "clicked"})
         campaign_id = await fetched(house, customers=300, templates=[17, 18])
         begun = await started(house, 10)
         assert len(begun.start) == 10
@@ -62,6 +87,11 @@ async def test_metrics_are_the_ledger_in_numbers(make_settings: MakeSettings) ->
             ("newsletter", "sending", "acme"): 1,
         }
         assert numbers(families["optirelay_notifications_waiting"]) == {("acme",): 1}
+        assert numbers(families["optirelay_callbacks_waiting"]) == {("acme",): 1}
+        assert numbers(families["optirelay_events"]) == {  # labels by name: channel, event, tenant
+            ("newsletter", "delivered", "acme"): 2,
+            ("newsletter", "opened", "acme"): 1,
+        }
         assert numbers(families["optirelay_jobs_waiting"])["report", "acme"] == 1
         assert numbers(families["optirelay_workers"]) == {(): 1}
         assert numbers(families["optirelay_problems"]) == {("reload_failed", ""): 1, ("unknown_template", "acme"): 1}
@@ -72,12 +102,19 @@ async def test_metrics_are_the_ledger_in_numbers(make_settings: MakeSettings) ->
 
 
 async def test_report_batches_are_counted_and_every_metric_has_its_row(make_settings: MakeSettings) -> None:
-    async with open_house(make_settings) as house:
+    async with open_house(make_settings, channel={"callback_secret": SECRET}) as house:
         await house.push(17)
         campaign_id = await house.plan(customers=20)
         await house.fire(campaign_id)
         await house.until_state(campaign_id, "complete")
         await house.until_reported(campaign_id)
+        [sid] = await accepted_sids(house, 1)
+        await call_back(house, {"id": sid, "event": "bounced"})
+
+        async def counted() -> bool:
+            return bool(numbers((await scraped(house))["optirelay_events"]))
+
+        await house.until(counted)
         families = await scraped(house)
     assert set(numbers(families["optirelay_report_batches"])) == {("answered", "acme")}
     rows = re.findall(r"^\| `(\w+)` \| ([^|]*) \|", DOCUMENT.read_text(), re.MULTILINE)

@@ -209,8 +209,7 @@ class Lane:
         except TryLater as error:
             await self._provider_away(str(error), after=error.after)
         except NeedsOperator as error:
-            self._reached = False
-            await troubles.channel_stops(self._ctx, self.tenant, self._name, str(error))
+            await self._provider_stops(str(error))
         except Exception:
             log.exception("send_failed", tenant=self.tenant, channel=self._name)
         finally:
@@ -246,6 +245,14 @@ class Lane:
         self._reached = False
         try:
             await troubles.channel_waits(self._ctx, self.tenant, self._name, why, after=after)
+        except StoreUnavailable as error:
+            log.warning("store_unavailable", tenant=self.tenant, channel=self._name, why=str(error))
+
+    async def _provider_stops(self, why: str) -> None:
+        """Where that cannot be kept, what is handed back is soon offered again, and stops it then."""
+        self._reached = False
+        try:
+            await troubles.channel_stops(self._ctx, self.tenant, self._name, why)
         except StoreUnavailable as error:
             log.warning("store_unavailable", tenant=self.tenant, channel=self._name, why=str(error))
 

@@ -72,7 +72,7 @@ async def _obey(ledger: Ledger, channel: ChannelName, new: Sequence[tuple[Delive
             said = Statement(message.customer_id, channel, event.at, opted_in=False, source=follows.opts_out)
             statements.append(said)
         if follows.suppresses is not None and message.address is not None:
-            suppressions.append(Suppression(message.address.lower(), channel, follows.suppresses))
+            suppressions.append(Suppression(message.address, channel, follows.suppresses))
     await ledger.opt_outs.keep(statements)
     await ledger.opt_outs.suppress(suppressions)
 

@@ -43,7 +43,7 @@ async def channel_stops(ctx: Context, tenant: TenantId, channel: ChannelName, wh
             ProblemKind.CHANNEL_STOPPED,
             f"Channel {channel} is stopped: {why}",
             "Mend the channel's settings, or have the provider let us in, then `optirelay channels resume`; until "
-            "then its messages wait, and expire",
+            "then its messages wait, and what is too late by then is skipped",
             channel=channel,
         )
 

@@ -24,7 +24,7 @@ class Statement(NamedTuple):
 
 
 class Suppression(NamedTuple):
-    """An address that is not written to on a channel, or on EVERY_CHANNEL; e-mail in small letters."""
+    """An address that is not written to on a channel, or on EVERY_CHANNEL; capitals do not matter."""
 
     address: str
     channel: str

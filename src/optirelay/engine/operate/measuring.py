@@ -23,12 +23,12 @@ Gauge = tuple[str, str, Labels, Iterable[tuple[Labels, float]]]
 async def prometheus_text(store: Store, tenants: Sequence[TenantId]) -> bytes:
     """Every metric of these tenants and of the service, in Prometheus's text format. Raises StoreUnavailable."""
     async with store.measures(tenants) as measures:
-        read = _Read(
-            [
-                _family(*gauge)
-                for gauge in [*await _of_campaigns(measures), *await _of_requests(measures), *await _of_work(measures)]
-            ]
-        )
+        gauges = [
+            *await _of_campaigns(measures),
+            *await _of_what_is_told(measures),
+            *await _of_work(measures),
+        ]
+    read = _Read([_family(*gauge) for gauge in gauges])
     registry = CollectorRegistry(auto_describe=False)
     registry.register(read)
     return generate_latest(registry)
@@ -69,7 +69,7 @@ def _recipients(campaign: MeasuredCampaign) -> Iterator[tuple[tuple[str, str], i
     yield from ((("refused", reason), number) for reason, number in campaign.refused.items())
 
 
-async def _of_requests(measures: Measures) -> list[Gauge]:
+async def _of_what_is_told(measures: Measures) -> list[Gauge]:
     return [
         (
             "optirelay_notifications_waiting",

@@ -89,7 +89,7 @@ def _known(ctx: Context, tenant: TenantId, channel: str | None) -> None:
 
 
 def _read(ctx: Context, tenant: TenantId, address: str) -> str:
-    """As messages have it: an e-mail address in small letters, a phone number in E.164, or a token as it is."""
+    """As messages have it: an e-mail address, a phone number in E.164, or a token as it is."""
     text = address.strip()
     if not text or not text.isprintable():
         raise NeedsOperator("this is no address; write an e-mail address, a phone number or a device token")
@@ -97,5 +97,5 @@ def _read(ctx: Context, tenant: TenantId, address: str) -> str:
         email = read_email(text)
         if email is None:
             raise NeedsOperator(f"{text} is no e-mail address; write one such as ann@example.com")
-        return email.lower()
-    return (read_phone(text, ctx.settings.tenants[tenant].default_country) or text).lower()
+        return email
+    return read_phone(text, ctx.settings.tenants[tenant].default_country) or text

@@ -26,14 +26,15 @@ select channel, opted_in, at, source from subscription where tenant = %(tenant)s
 select channel, opted_in, at, source from subscription_statement where tenant = %(tenant)s and customer_id = %(customer_id)s order by at, recorded_at;
 
 -- name: suppress
--- Told again, it stays as it is.
+-- In small letters as PostgreSQL makes them, because it compares them so. Told again, it stays as it is.
 insert into suppression (tenant, address, channel, reason, note)
-select %(tenant)s, * from unnest(%(addresses)s::text[], %(channels)s::text[], %(reasons)s::text[], %(notes)s::text[])
+select %(tenant)s, lower(address), channel, reason, note
+from unnest(%(addresses)s::text[], %(channels)s::text[], %(reasons)s::text[], %(notes)s::text[]) as s (address, channel, reason, note)
 on conflict do nothing;
 
 -- name: unsuppress
 delete from suppression
-where tenant = %(tenant)s and address = %(address)s and (%(channel)s::text is null or channel = %(channel)s)
+where tenant = %(tenant)s and address = lower(%(address)s) and (%(channel)s::text is null or channel = %(channel)s)
 returning channel;
 
 -- name: suppressions
