@@ -3,8 +3,8 @@
 import io
 import socket
 import ssl
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from errno import EACCES
 from functools import partial
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
@@ -23,15 +23,24 @@ IDLE_SECONDS = 1.5
 """How long a connection is kept that nobody uses. Common servers close it after two seconds (gunicorn) or five, and a
 POST written to a connection that the server closed a moment ago would be in doubt, although nobody has read it."""
 LONGEST_CONNECT_SECONDS = 10.0
+_TRIES_UNWRITTEN = 3
 _LARGE_BODY = 512 * 1024  # octets; from here on it is written piece by piece
 
+
+class ClosedBefore(aiohttp.ServerConnectionError):
+    """The server closes each connection before a request can be written to it."""
+
+
 NOTHING_WRITTEN = (
+    ClosedBefore,
     aiohttp.ClientConnectorError,  # also of names, certificates, TLS and addresses that are refused here
     aiohttp.ConnectionTimeoutError,
     aiohttp.InvalidURL,
     aiohttp.NonHttpUrlClientError,
 )
-"""What `request` raises before the first octet of a request can have left. After any other the request may be there."""
+"""What `request` raises before the first octet of a request can have left."""
+NO_ANSWER = (aiohttp.ClientError, TimeoutError)
+"""What else it raises: the request may be there, and may have been done."""
 
 # https://www.iana.org/assignments/iana-ipv4-special-registry, and multicast; a list of our own, because Python's
 # differs from version to version.
@@ -116,20 +125,38 @@ class GuardedHttp:
         self._resolver = resolver
         self._sessions: dict[str, aiohttp.ClientSession] = {}  # by the URL's scheme, as the guard depends on it
 
-    def request(
+    @asynccontextmanager
+    async def request(
         self, method: str, url: str, *, headers: Mapping[str, str] | None = None, body: bytes = b""
-    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Send a request; the answer's status and headers are there inside of `async with`.
 
-        Raises one of NOTHING_WRITTEN when there is no connection; aiohttp.ClientError or TimeoutError for the rest.
+        Raises one of NOTHING_WRITTEN when there is no connection, of NO_ANSWER for the rest (which has those in it).
         """
         try:
             target = URL(url)
         except ValueError as error:
             raise aiohttp.InvalidURL(url) from error
-        data = io.BytesIO(body) if len(body) >= _LARGE_BODY else body or None
-        session = self._session(target.scheme)
-        return session.request(method, target, headers=headers, data=data, allow_redirects=False)
+        if target.scheme not in ("http", "https") or not target.host:  # aiohttp also knows tcp:// and none
+            raise aiohttp.NonHttpUrlClientError(target)
+        async with await self._answer(self._session(target.scheme), method, target, headers, body) as response:
+            yield response
+
+    @staticmethod
+    async def _answer(
+        session: aiohttp.ClientSession, method: str, url: URL, headers: Mapping[str, str] | None, body: bytes
+    ) -> aiohttp.ClientResponse:
+        for _ in range(_TRIES_UNWRITTEN):
+            data = io.BytesIO(body) if len(body) >= _LARGE_BODY else body or None
+            try:
+                return await session.request(method, url, headers=headers, data=data, allow_redirects=False)
+            except aiohttp.ClientOSError as error:
+                # The server closed a connection that rested as we took it: aiohttp did not write to it, and what is not
+                # large is written in one piece.
+                unwritten = isinstance(error.__cause__, aiohttp.ClientConnectionResetError)
+                if not unwritten or len(body) >= _LARGE_BODY:
+                    raise
+        raise ClosedBefore("closed before anything was written")
 
     async def aclose(self) -> None:
         """Close all connections; what is under way fails."""
@@ -198,7 +225,7 @@ async def read_limited(response: aiohttp.ClientResponse, limit: int = LARGEST_AN
             left -= len(part)
             if left < 0:
                 break
-    except (aiohttp.ClientError, TimeoutError):
+    except NO_ANSWER:
         left = -1
     return b"".join(parts), left >= 0
 

@@ -1,12 +1,14 @@
 """What every channel must do, whatever its provider; a channel's test class inherits it."""
 
 import asyncio
+import contextlib
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 
 import pytest
 
 from optirelay.channels import Channel
+from optirelay.errors import TryLater
 from optirelay.model import (
     Accepted,
     Answer,
@@ -83,6 +85,7 @@ class ChannelContract:
     """A channel's tests inherit this and bring a fixture `channel`, with a provider behind it that takes everything."""
 
     reported: bool
+    contract = Contract.HOLD
 
     def arrived(self) -> list[Sid] | None:
         """What the provider took, in any order; None where nobody can tell."""
@@ -93,7 +96,8 @@ class ChannelContract:
         assert arrived is None or sorted(arrived) == sorted(expected)
 
     def test_it_says_what_a_repeat_does_and_whether_optimove_is_told(self, channel: Channel) -> None:
-        assert channel.contract is Contract.HOLD
+        assert channel.contract is self.contract
+        assert channel.contract in channel.contracts
         assert channel.reported is self.reported
 
     async def test_each_message_begins_arrives_once_and_is_accepted(self, channel: Channel) -> None:
@@ -190,6 +194,37 @@ class HoldChannelContract(ChannelContract):
     async def test_a_cut_before_the_last_byte_is_no_doubt(self, channel: Channel) -> None:
         self.cut_before_the_last_byte()
         messages, wire = group(10), RecordingWire()
-        await channel.send(messages, wire)
+        with contextlib.suppress(TryLater):
+            await channel.send(messages, wire)
+        assert wire.answers.keys() == set(wire.begun)
         assert all(isinstance(answer, Accepted | Later) for answer in wire.answers.values())
         self.assert_arrived([sid for sid, answer in wire.answers.items() if isinstance(answer, Accepted)])
+
+
+class KeyedChannelContract(ChannelContract):
+    """Besides, what a channel must do whose provider knows our ids."""
+
+    contract = Contract.KEYED
+
+    def lose_the_next_answer(self) -> None:
+        """The provider takes the next message and cuts the connection before its answer."""
+        raise NotImplementedError
+
+    async def test_the_same_message_again_after_a_lost_answer_is_one_at_the_provider(self, channel: Channel) -> None:
+        self.lose_the_next_answer()
+        messages, wire = group(10), RecordingWire()
+        await channel.send(messages, wire)
+        lost = [mail for mail in messages if isinstance(wire.answers[mail.sid], Doubtful)]
+        assert len(lost) == 1
+        again = RecordingWire()
+        await channel.send(lost, again)
+        assert again.all_accepted(lost)
+        self.assert_arrived(sids(messages))
+
+    async def test_a_message_sent_twice_is_accepted_twice_and_arrives_once(self, channel: Channel) -> None:
+        messages = group(5)
+        for _ in range(2):
+            wire = RecordingWire()
+            await channel.send(messages, wire)
+            assert wire.all_accepted(messages)
+        self.assert_arrived(sids(messages))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from typing import Any, ClassVar, Protocol
 
-from optirelay.model import Answer, Contract, Outgoing, Sid
+from optirelay.model import Answer, ChannelKind, Contract, Outgoing, Sid
 
 
 class Wire(Protocol):
@@ -60,6 +60,7 @@ class ChannelSetup:
     options: Any  # the channel's own table of settings, validated (smtp: settings.SmtpSettings), else None
     print_line: Callable[[str], None]
     allow_networks: Sequence[IPv4Network | IPv6Network] = ()  # private ones that outgoing URLs may reach
+    kind: ChannelKind = ChannelKind.EMAIL  # what its messages are
     together: int | None = None  # messages that may leave at the same moment without breaking the rate; None: any
 
 

@@ -99,6 +99,7 @@ def build_channel(
             options=channel.smtp or channel.webhook,
             print_line=print_line,
             allow_networks=settings.service.allow_networks,
+            kind=channel.kind,
             together=None if channel.rate is None else sending.most_together(channel.rate),
         )
     )
