@@ -127,7 +127,13 @@ def _trial(template: templates.TemplateFile, channels: Mapping[str, ChannelSetti
     )
     try:
         mail = content.prepare(template.content, default_sender=channel.sender)
-        mail.render(somebody, campaign_id=CampaignId("0"), template_id=template.template_id, at=utc_now())
+        mail.render(
+            somebody,
+            campaign_id=CampaignId("0"),
+            template_id=template.template_id,
+            at=utc_now(),
+            unsubscribe_url="https://example.com/u/trial",
+        )
     except content.CannotRender as error:
         return [f"{template.key}{templates.ENDING}: with a sample recipient it cannot be rendered: {error}"]
     return []
