@@ -22,7 +22,8 @@ PART = 10  # one of so many says no
 AT_ONCE = 20
 PACE_SECONDS = 0.025  # 20 connections take 800 messages a second
 BEFORE_SECONDS = 0.25  # the pace until everybody is in the ledger and has a link
-LAST_AT = 0.8  # of the campaign, by arrivals
+LAST_AT = 0.9  # of the campaign, by arrivals
+EARLIEST, LATEST = -0.3, 0.1  # of the campaign: when people say no, counted from about when their message leaves
 ONE_CLICK = b"List-Unsubscribe=One-Click"
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
@@ -69,10 +70,11 @@ class Link(NamedTuple):
 
 
 class Said(NamedTuple):
-    """Somebody who said no, and when the 200 came, in seconds since 1970."""
+    """Somebody who said no, when they did and when the 200 came, in seconds since 1970."""
 
     customer_id: str
     sid: str
+    asked_at: float
     answered_at: float
 
 
@@ -123,17 +125,22 @@ async def _keep_starts(house: House) -> None:
 
 
 async def _links(house: House, people: int) -> list[Link]:
-    """The links of those who will say no, drawn from all who have an address, once the ledger has everybody."""
+    """The links of those who will say no, drawn from all who have an address, once the ledger has everybody.
+
+    They say no about when their message leaves, some before it and some after.
+    """
 
     async def gathered() -> bool:
         ((count,),) = await house.rows("select count(*) from message")
         return int(count) == people
 
     await house.until(gathered, f"{people} people were not in the ledger", seconds=120)
-    rows = await house.rows(_PEOPLE, str(CAMPAIGN))
+    rows, dice = await house.rows(_PEOPLE, str(CAMPAIGN)), random.Random(1)
+    drawn = dice.sample(range(len(rows)), people // PART)
+    drawn.sort(key=lambda place: place + dice.uniform(EARLIEST, LATEST) * len(rows))
     return [
         Link(customer_id, sid_of(tenant, day, number), LinkTokens(bytes(key), tenant, day).of(number))
-        for tenant, day, number, customer_id, key in random.Random(1).sample(rows, people // PART)
+        for tenant, day, number, customer_id, key in (rows[place] for place in drawn)
     ]
 
 
@@ -145,9 +152,10 @@ async def _say_no(house: House, links: Sequence[Link], people: int, troubles: li
     async def follow(link: Link) -> None:
         url = f"http://127.0.0.1:{house.listen}/u/{link.token}"
         async with free:
+            asked_at = time.time()
             status = (await house.optimove.post(url, content=ONE_CLICK, headers=FORM)).status_code
         if status == 200:
-            said.append(Said(link.customer_id, link.sid, time.time()))
+            said.append(Said(link.customer_id, link.sid, asked_at, time.time()))
         else:
             troubles.append(f"an opt-out was answered with {status}")
 
@@ -174,7 +182,9 @@ async def _judge(house: House, verdict: Verdict, said: Sequence[Said], *, late_s
         ("opt-outs", str(len(said))),
         ("  in time", str(len(told & silenced))),
         ("  when their group had started", str(len(delays))),
-        ("  latest arrival after the 200", f"{max([0.0, *delays]):.2f} s"),
+        ("  of those arrived after the 200", str(sum(delay > 0 for delay in delays))),
+        ("  the latest of them", f"{max([0.0, *delays]):.2f} s after it"),
+        ("  the slowest 200", f"{max(one.answered_at - one.asked_at for one in said):.2f} s"),
     ]
     missed = {
         "opt-outs answered with 200 and not kept": told - order.keys(),
