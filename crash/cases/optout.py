@@ -3,13 +3,14 @@
 import asyncio
 import random
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
 import psycopg
 
-from crash.cases._campaign import Case, arrived, concluded
+from crash.cases._campaign import Case, concluded
 from crash.compare import Verdict, ledger_rows
 from crash.house import WEB, WORKERS, House, Wanted, open_house
 from crash.run import CAMPAIGN, launch
@@ -20,10 +21,9 @@ from optirelay.store.sids import sid_of
 TIMES = 4  # as many people as in other cases
 PART = 10  # one of so many says no
 AT_ONCE = 20
-PACE_SECONDS = 0.025  # 20 connections take 800 messages a second
+PACE_SECONDS = 0.05  # 20 connections take 400 messages a second
 BEFORE_SECONDS = 0.25  # the pace until everybody is in the ledger and has a link
-LAST_AT = 0.9  # of the campaign, by arrivals
-EARLIEST, LATEST = -0.3, 0.1  # of the campaign: when people say no, counted from about when their message leaves
+EARLIEST, LATEST = -800, 200  # in messages: when people say no, counted from about when their own leaves
 ONE_CLICK = b"List-Unsubscribe=One-Click"
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
@@ -47,6 +47,7 @@ select s.tenant, s.planned_on, s.id, s.customer_id, t.link_key
 from message_state s join campaign c on c.tenant = s.tenant and c.id = s.campaign join tenant t on t.id = s.tenant
 where c.campaign_id = %s and s.state <> 'skipped' order by s.id
 """
+_GONE = "select coalesce(sum(begun + coalesce((skipped ->> 'opted_out')::int, 0)), 0)::int from batch"
 # Of each person who said no: when that was committed, and when each group that began with their message was. Of each
 # batch that had the message, the first row with a `started` that is not below it is of that group.
 _ORDER = """
@@ -62,8 +63,9 @@ where c.campaign_id = %s
 
 
 class Link(NamedTuple):
-    """The way out that stands in somebody's message."""
+    """The way out that stands in somebody's message, and how many messages are to be gone when it is followed."""
 
+    due: float
     customer_id: str
     sid: str
     token: str
@@ -112,7 +114,7 @@ async def optout_race(case: Case) -> Verdict:
         links = await _links(house, people)
         house.receiver.pace(PACE_SECONDS)
         troubles: list[str] = []
-        said = await _say_no(house, links, people, troubles)
+        said = await _say_no(house, links, troubles)
         case.say(f"{len(said)} opt-outs were answered with 200, when {house.receiver.count} messages had arrived")
         verdict = await concluded(house, interruptions=0, troubles=troubles)
         await _judge(house, verdict, said, late_seconds=case.late_seconds)
@@ -127,7 +129,7 @@ async def _keep_starts(house: House) -> None:
 async def _links(house: House, people: int) -> list[Link]:
     """The links of those who will say no, drawn from all who have an address, once the ledger has everybody.
 
-    They say no about when their message leaves, some before it and some after.
+    They say no about when their message leaves: some before it, some after.
     """
 
     async def gathered() -> bool:
@@ -136,16 +138,17 @@ async def _links(house: House, people: int) -> list[Link]:
 
     await house.until(gathered, f"{people} people were not in the ledger", seconds=120)
     rows, dice = await house.rows(_PEOPLE, str(CAMPAIGN)), random.Random(1)
-    drawn = dice.sample(range(len(rows)), people // PART)
-    drawn.sort(key=lambda place: place + dice.uniform(EARLIEST, LATEST) * len(rows))
-    return [
-        Link(customer_id, sid_of(tenant, day, number), LinkTokens(bytes(key), tenant, day).of(number))
-        for tenant, day, number, customer_id, key in (rows[place] for place in drawn)
-    ]
+    links = []
+    for place in dice.sample(range(len(rows)), people // PART):
+        tenant, day, number, customer_id, key = rows[place]
+        due = min(place + dice.uniform(EARLIEST, LATEST), len(rows) - 1)
+        token = LinkTokens(bytes(key), tenant, day).of(number)
+        links.append(Link(due, customer_id, sid_of(tenant, day, number), token))
+    return sorted(links)
 
 
-async def _say_no(house: House, links: Sequence[Link], people: int, troubles: list[str]) -> list[Said]:
-    """Follow the links one after another, spread over the campaign by what has arrived of it, AT_ONCE at a time."""
+async def _say_no(house: House, links: Sequence[Link], troubles: list[str]) -> list[Said]:
+    """Follow each link when it is due, AT_ONCE at a time."""
     said: list[Said] = []
     free = asyncio.Semaphore(AT_ONCE)
 
@@ -159,10 +162,16 @@ async def _say_no(house: House, links: Sequence[Link], people: int, troubles: li
         else:
             troubles.append(f"an opt-out was answered with {status}")
 
+    waiting = deque(links)
+
+    async def all_followed() -> bool:
+        ((gone,),) = await house.rows(_GONE)
+        while waiting and waiting[0].due <= int(gone):
+            following.create_task(follow(waiting.popleft()))
+        return not waiting
+
     async with asyncio.TaskGroup() as following:
-        for number, link in enumerate(links):
-            await arrived(house, people * LAST_AT * number / len(links))
-            following.create_task(follow(link))
+        await house.until(all_followed, "the campaign did not come to its end", seconds=600)
     return said
 
 
