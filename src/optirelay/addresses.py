@@ -1,7 +1,6 @@
 """What an address is: judged by its form alone, the same in settings, on recipients and in messages."""
 
 import re
-from functools import lru_cache
 
 from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError, ValidatedEmail, validate_email
 
@@ -56,7 +55,6 @@ def is_country(text: str) -> bool:
     return text in phonenumbers.SUPPORTED_REGIONS
 
 
-@lru_cache(maxsize=4096)
 def read_phone(text: str, country: str | None) -> str | None:
     """The number in E.164, such as +33612345678, or None where it is none: its length is judged, not whether it exists.
 

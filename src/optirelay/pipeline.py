@@ -139,9 +139,10 @@ async def _gather_page(ctx: Context, tenant: TenantId, pass_: int, skip: int) ->
         reading = await ledger.campaigns.reading(pass_)
         if reading is None or not reading.open or await ledger.pages.known(reading, skip):
             return
-    channel, page_size = ctx.channel_settings(tenant, reading.channel), ctx.settings.tenants[tenant].page_size
-    tags = recipients.tags_of(channel)
-    page = await ask(ctx, tenant, recipients.page_call(reading.campaign_id, channel, tags, skip=skip, top=page_size))
+    channel, settings = ctx.channel_settings(tenant, reading.channel), ctx.settings.tenants[tenant]
+    tags = recipients.tags_of(channel, default_country=settings.default_country)
+    call = recipients.page_call(reading.campaign_id, channel, tags, skip=skip, top=settings.page_size)
+    page = await ask(ctx, tenant, call)
     await ctx.way.give(pass_, len(page))
     read = await ctx.way.in_slices(pass_, page.rows, lambda rows: recipients.read_rows(rows, tags), size=200)
     batches = messages.batches(read)
@@ -267,9 +268,8 @@ async def _begin(ctx: Context, ledger: Ledger, taken: TakenBatch, channel: Chann
 
 async def _begin_group(ctx: Context, ledger: Ledger, batch: LockedBatch, most: int) -> Begun:
     settings = ctx.channel_settings(ledger.tenant, batch.channel)
-    following = await ledger.batches.next_messages(batch, most)
     group = sending.next_group(
-        following,
+        await ledger.batches.next_messages(batch, most),
         utc_now(),
         required=await required_tags(ctx, ledger, batch),
         only_to=settings.only_to,

@@ -85,7 +85,7 @@ class Receiver:
     secrets: Sequence[str] = (SECRET,)  # each must have signed
     answers_after: float = 0.0  # seconds
     always: Reply | Act | None = None
-    closes_idle_after: float | None = None  # seconds
+    to_head: Reply | Act | None = None
     tls: ssl.SSLContext | None = None
     host: str = "127.0.0.1"
     port: int = 0
@@ -126,6 +126,17 @@ class Receiver:
         )
         self.port = self._server.sockets[0].getsockname()[1]
 
+    def refuse(self) -> None:
+        """Listen no more; what is open stays."""
+        assert self._server is not None
+        self._server.close()
+
+    async def close_idle(self) -> None:
+        """Close what is open, while nothing is in hand, and let the other side see it."""
+        for writer in list(self._writers):
+            writer.close()
+        await asyncio.sleep(0.05)
+
     async def stop(self) -> None:
         """Listen no more, and close what is open."""
         if self._server is not None:
@@ -141,29 +152,29 @@ class Receiver:
         try:
             while await self._serve_one(reader, writer):
                 pass
-        except (OSError, asyncio.IncompleteReadError, TimeoutError):
+        except (OSError, asyncio.IncompleteReadError):
             pass
         finally:
             self._writers.discard(writer)
             writer.close()
 
     async def _serve_one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        async with asyncio.timeout(self.closes_idle_after):
-            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         first, *lines = head.removesuffix("\r\n\r\n").split("\r\n")
         method, path, _ = first.split(" ")
         headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
-        act = self._next() if method != "HEAD" else None
+        act = self._next() if method != "HEAD" else self.to_head
         if act is Act.RESET_UNREAD:
             return reset(writer)
-        if not (isinstance(act, Reply) and act.unread):
-            body = await reader.readexactly(int(headers.get("content-length", 0)))
-            self.requests.append(Request(method, path, headers, body))
+        unread = isinstance(act, Reply) and act.unread
+        body = b"" if unread else await reader.readexactly(int(headers.get("content-length", 0)))
+        request = Request(method, path, headers, body)
+        self.requests.append(request)
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
             await asyncio.sleep(self.answers_after)
-            return await self._answer(act, reader, writer)
+            return await self._answer(act, request, reader, writer)
         finally:
             self.in_flight -= 1
 
@@ -171,21 +182,20 @@ class Receiver:
         return self.script.popleft() if self.script else self.always
 
     async def _answer(
-        self, act: Reply | Act | None, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self, act: Reply | Act | None, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> bool:
         if isinstance(act, Reply):
             writer.write(act.octets())
             await writer.drain()
             return not act.close and not act.unread
         if act is not None:
-            self._take()
+            self._take(request)
             return await misbehave(act, reader, writer)
-        self._take()
+        self._take(request)
         writer.write(Reply().octets())
         return True
 
-    def _take(self) -> None:
-        request = self.requests[-1]
+    def _take(self, request: Request) -> None:
         if request.method == "POST":
             for secret in self.secrets:
                 request.verify(secret)

@@ -382,7 +382,8 @@ def test_nobody_reading_on_is_no_traceback() -> None:
 
 def test_providers_are_listed_with_what_a_repeat_does_there(terminal: Terminal) -> None:
     rows = {row["provider"]: row for row in terminal.json("providers")}
-    assert {"console", "null", "smtp"} <= rows.keys()
+    assert {"console", "null", "smtp", "webhook"} <= rows.keys()
+    assert rows["webhook"] == {"provider": "webhook", "contract": "keyed or hold", "reported": True}
     assert rows["smtp"] == {"provider": "smtp", "contract": "hold", "reported": True}
     assert rows["console"]["reported"] is False
     assert "smtp" in terminal.run("providers").out

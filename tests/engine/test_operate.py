@@ -348,6 +348,29 @@ async def test_a_template_that_loops_without_end_is_a_warning(make_settings: Mak
     assert warning.startswith("welcome.liquid: with a sample recipient it cannot be rendered")
 
 
+async def test_a_template_is_looked_at_as_the_kinds_of_its_channels_have_it(make_settings: MakeSettings) -> None:
+    channels = {
+        "newsletter": {"scheduled_id": 504, "provider": "null"},
+        "texts": {"kind": "sms", "scheduled_id": 604, "provider": "null", "address": "attribute:MOBILE"},
+    }
+    text = b"---\nid: 30\nname: A text\nchannel: texts\nfrom: ACME\n---\nHello {{ unsubscribe_url }}\n"
+    both = text.replace(b"30", b"31").replace(b"texts", b"[newsletter, texts]")
+    loop = b"{% for a in (1..100000) %}{% for b in (1..100000) %}{{ b }}{% endfor %}{% endfor %}"
+    async with open_house(make_settings, workers=0, tenant={"channels": channels}) as house:
+        files = {"a.liquid": text.replace(b"Hello", b"{% nope %}"), "both.liquid": both}
+        with pytest.raises(operate.BadTemplates) as error:
+            await operate.push_templates(house.ctx, "acme", files)
+        subject, body, sender = str(error.value).splitlines()
+        assert subject == "both.liquid: subject is missing, which newsletter (email) needs; add it to the front matter."
+        assert body.startswith("a.liquid: body, line 1: unexpected tag 'nope'")
+        assert sender.startswith("both.liquid: from: 'ACME' is no e-mail address")
+        pushed = await operate.push_templates(house.ctx, "acme", {"text.liquid": text})
+        assert (pushed.stored, [*pushed.warnings], [*pushed.behind]) == (1, [], [])
+        both = both.replace(b"from: ACME", b'subject: "Hello"') + loop
+        told = (await operate.push_templates(house.ctx, "acme", {"both.liquid": both})).warnings
+        assert sorted(warning.split(": ")[-2] for warning in told) == ["body, line 2", "html, line 2"]
+
+
 async def test_a_name_that_the_channel_does_not_ask_for_is_a_warning(make_settings: MakeSettings) -> None:
     body = GOOD.replace(b"<p>Hello</p>", b"<p>{{ FIRST_NAM }} {{ customer_id }} {{ EMAIL }}</p>")
     async with open_house(make_settings, workers=0) as house:

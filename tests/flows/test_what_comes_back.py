@@ -4,13 +4,10 @@ import json
 from typing import Any
 
 import httpx2
-import pytest
-
-from optirelay.engine import operate
-from optirelay.model import Doubtful
-from tests.by_hand import sent
 from tests.conftest import MakeSettings
 from tests.house import ACME, House, open_house
+
+from optirelay.engine import operate
 
 SECRET = "callback-secret"
 
@@ -31,7 +28,9 @@ async def test_events_move_a_message_forward_and_are_counted_once(make_settings:
         await house.fire(campaign_id)
         await house.until_state(campaign_id, "complete")
         [(sid, customer)] = await sids(house, campaign_id, 1)
-        told = [{"event_id": f"e{n}", "id": sid, "event": e} for n, e in enumerate(("opened", "delivered", "sent", "x"))]
+        told = [
+            {"event_id": f"e{n}", "id": sid, "event": e} for n, e in enumerate(("opened", "delivered", "sent", "x"))
+        ]
         assert await call_back(house, *told) == 4
         assert await call_back(house, *told) == 4
 

@@ -20,6 +20,7 @@ from optirelay.stages.content.templating import PlainValues, parse
 
 AT = datetime(2031, 4, 2, 10, 0, tzinfo=UTC)
 SENDER = "Acme <news@acme.example>"
+LINK = "https://relay.example.com/u/AbC-12_x"
 HOSTILE = [
     "<script>alert(1)</script>",
     "Ana\r\nBcc: everybody@example.net",
@@ -38,13 +39,25 @@ HOSTILE = [
 ]
 
 
+HEADERS = [
+    *(b"From", b"To", b"Subject", b"Date", b"Message-ID"),
+    *(b"List-Unsubscribe", b"List-Unsubscribe-Post", b"MIME-Version", b"Content-Type"),
+]
+
+
 def message(address: str = "ana@example.net", **personalization: str) -> Message:
     return Message(1, Sid("s_01KXA7Q2"), CustomerId("C-0047"), address, AT, personalization)
 
 
 def rendered(content: TemplateContent, sender: str = SENDER, to: str = "ana@example.net", **values: str) -> Outgoing:
     template = prepare(content, default_sender=sender)
-    out = template.render(message(to, **values), campaign_id=CampaignId("90211"), template_id=TemplateId(17), at=AT)
+    out = template.render(
+        message(to, **values),
+        campaign_id=CampaignId("90211"),
+        template_id=TemplateId(17),
+        at=AT,
+        unsubscribe_url=LINK,
+    )
     assert_well_formed(out)
     return out
 
@@ -59,7 +72,7 @@ def assert_well_formed(out: Outgoing) -> None:
     assert not set(rest) & {0, 10, 13}
     assert body.isascii()
     names = [line.split(b":")[0] for line in head.split(b"\r\n") if not line.startswith(b" ")]
-    assert names == [b"From", b"To", b"Subject", b"Date", b"Message-ID", b"MIME-Version", b"Content-Type"]
+    assert names == HEADERS
 
 
 def read(out: Outgoing) -> EmailMessage:
@@ -106,6 +119,28 @@ def test_a_mail_is_what_its_template_and_its_recipient_say() -> None:
     assert parts(out) == ("T Ana", "<p>Hi Ana, C-0047 of 90211</p>")
     assert (out.sender, out.to) == ("news@acme.example", "ana@example.net")
     assert (out.sid, out.customer_id, out.template_id) == ("s_01KXA7Q2", "C-0047", 17)
+
+
+def test_every_mail_says_how_to_unsubscribe_by_one_click() -> None:
+    for content in (TemplateContent("s", "<p></p>"), TemplateContent("{{ X }}", "<p>{{ X | upcase }}</p>", "{{ X }}")):
+        out = rendered(content, X="a\r\nList-Unsubscribe: <https://evil.example>")
+        assert read(out).get_all("List-Unsubscribe") == [f"<{LINK}>"]
+        assert read(out).get_all("List-Unsubscribe-Post") == ["List-Unsubscribe=One-Click"]
+        assert out.unsubscribe_url == LINK
+
+
+@pytest.mark.parametrize("html", ["<p>{{ unsubscribe_url }}</p>", "<p>{{ unsubscribe_url | append: '' }}</p>"])
+@pytest.mark.parametrize("text", ["{{ unsubscribe_url }}", None])
+def test_a_template_may_show_the_link_that_unsubscribes(html: str, text: str | None) -> None:
+    out = rendered(TemplateContent("s", html, text), unsubscribe_url="https://evil.example")
+    assert [part.strip() for part in parts(out)] == [LINK, f"<p>{LINK}</p>"]
+
+
+def test_the_link_that_unsubscribes_stands_in_an_attribute_and_in_the_text_made_from_it() -> None:
+    out = rendered(TemplateContent("s", '<p>No more? <a href="{{ unsubscribe_url }}">Unsubscribe</a></p>'))
+    text, html = parts(out)
+    assert text == f"No more? Unsubscribe ({LINK})\n"
+    assert f'href="{LINK}"' in html
 
 
 def test_the_same_message_is_the_same_mail() -> None:
@@ -180,6 +215,7 @@ def test_a_subject_may_be_empty() -> None:
         ('"Acme, Inc." <news@acme.example>', "Acme, Inc.", "news@acme.example"),
         ("Acme, Inc. <news@acme.example>", "Acme, Inc.", "news@acme.example"),
         ('Acme "the" Shop <news@acme.example>', 'Acme "the" Shop', "news@acme.example"),
+        (r'"Acme \"the\" Shop \\" <news@acme.example>', 'Acme "the" Shop \\', "news@acme.example"),
         ("Caf\u00e9 \U0001f600 <news@acme.example>", "Caf\u00e9 \U0001f600", "news@acme.example"),
         ("Acme " * 30 + "<news@acme.example>", ("Acme " * 30).strip(), "news@acme.example"),
         ("News <news@m\u00fcller.example>", "News", "news@xn--mller-kva.example"),

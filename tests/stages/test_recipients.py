@@ -5,18 +5,21 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from optirelay.model import Recipient, Skip
+from optirelay.model import ChannelKind, Recipient, Skip
 from optirelay.optimove import get_customer_send_details_by_channel
-from optirelay.stages.recipients import Tags, never_ends, read_rows
+from optirelay.settings import ChannelSettings
+from optirelay.stages.recipients import Tags, never_ends, read_rows, tags_of
 
 TAGS = Tags("EMAIL", ("FIRST_NAME", "CITY"))
 TEN = datetime(2031, 4, 2, 10, tzinfo=UTC)
 
 
-def read(*rows: Any) -> list[Recipient]:
-    call = get_customer_send_details_by_channel(campaign_id=1, channel_id=2, attributes=TAGS.asked, skip=0, top=10)
-    return read_rows(call.read(json.dumps(rows).encode()).rows, TAGS)
+def read(*rows: Any, tags: Tags = TAGS) -> list[Recipient]:
+    call = get_customer_send_details_by_channel(campaign_id=1, channel_id=2, attributes=tags.asked, skip=0, top=10)
+    return read_rows(call.read(json.dumps(rows).encode()).rows, tags)
 
 
 def row(**changed: Any) -> dict[str, Any]:
@@ -139,6 +142,97 @@ def test_the_largest_values_are_kept() -> None:
 )
 def test_an_address_is_missing_or_none_by_its_syntax(address: object, skip: Skip) -> None:
     assert only(CustomerAttributes=[address, "Ana"]).skip is skip
+
+
+def addressed(kind: str, value: object, country: str | None = None) -> Recipient:
+    """Somebody on a channel of that kind, whose address Optimove has so."""
+    tags = Tags("TO", ("FIRST_NAME",), ChannelKind(kind), country)
+    (recipient,) = read(row(CustomerAttributes=[value, "Ana"]), tags=tags)
+    assert recipient.personalization == {"FIRST_NAME": "Ana"}
+    assert (recipient.address is None) == (recipient.skip is not None)
+    return recipient
+
+
+FULL_TOKEN, FULL_NAME = "t" * 4096, "é" * 500
+
+
+@pytest.mark.parametrize(
+    ("kind", "country", "written", "address"),
+    [
+        ("email", None, " Ana@Example.COM ", "Ana@example.com"),
+        ("sms", "FR", "06 12 34 56 78", "+33612345678"),
+        ("sms", "FR", 33612345678, "+33612345678"),
+        ("sms", "FR", "+1 (202) 555-0123", "+12025550123"),
+        ("sms", "US", "(202) 555-0123", "+12025550123"),
+        ("sms", None, "+33 6 12 34 56 78", "+33612345678"),
+        ("sms", None, "33612345678", "+33612345678"),
+        ("push", None, "\tfcm:APA91b-_x=\n", "fcm:APA91b-_x="),
+        ("push", "FR", FULL_TOKEN, FULL_TOKEN),
+        ("inapp", None, "  Ana Café  #12 ", "Ana Café  #12"),
+        ("inapp", None, 4711, "4711"),
+        ("inapp", None, FULL_NAME, FULL_NAME),
+    ],
+)
+def test_an_address_is_read_by_the_kind_of_its_channel(
+    kind: str, country: str | None, written: object, address: str
+) -> None:
+    assert addressed(kind, written, country).address == address
+
+
+@pytest.mark.parametrize(
+    ("kind", "country", "written"),
+    [
+        ("sms", None, "06 12 34 56 78"),
+        ("sms", "FR", "1234"),
+        ("sms", "FR", "ana@example.com"),
+        ("sms", "FR", "0612345678 ext 5"),
+        ("sms", "FR", "0612345678, 0687654321"),
+        ("sms", "FR", "9" * 60_000),
+        ("push", None, "two tokens"),
+        ("push", None, "a\u00a0b"),
+        ("push", None, "a\x1bb"),
+        ("push", None, FULL_TOKEN + "t"),
+        ("inapp", None, "two\nlines"),
+        ("inapp", None, "a\u2028b"),
+        ("inapp", None, FULL_NAME + "é"),
+    ],
+)
+def test_what_is_no_address_of_the_kind_is_a_bad_address(kind: str, country: str | None, written: str) -> None:
+    assert addressed(kind, written, country).skip is Skip.BAD_ADDRESS
+
+
+@pytest.mark.parametrize("kind", ["sms", "push", "inapp"])
+@pytest.mark.parametrize("written", [None, "", " ", "NULL"])
+def test_a_value_that_says_nothing_is_no_address_of_any_kind(kind: str, written: str | None) -> None:
+    assert addressed(kind, written, "FR").skip is Skip.NO_ADDRESS
+
+
+READABLE = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))  # else the row is unreadable
+
+
+@given(
+    kind=st.sampled_from(ChannelKind),
+    value=READABLE | st.from_regex(r"[+0-9() .-]{0,20}", fullmatch=True),
+    country=st.booleans(),
+)
+@settings(max_examples=300, deadline=None)
+def test_whatever_a_value_is_it_is_an_address_or_the_reason_why_not(
+    kind: ChannelKind, value: str, *, country: bool
+) -> None:
+    address = addressed(kind, value, "FR" if country else None).address
+    if address is not None:
+        assert address.isprintable()
+        address.encode()  # it can be kept
+        assert addressed(kind, address).address == address  # and is the same when read again
+
+
+def test_the_tags_are_the_channels_and_the_country_is_the_tenants() -> None:
+    channel = ChannelSettings.model_construct(
+        name="texts", kind=ChannelKind.SMS, address_attribute="MOBILE", personalization=("NAME", "MOBILE")
+    )
+    tags = tags_of(channel, default_country="FR")
+    assert tags == Tags("MOBILE", ("NAME", "MOBILE"), ChannelKind.SMS, "FR")
+    assert tags.asked == ("MOBILE", "NAME")
 
 
 @pytest.mark.parametrize(

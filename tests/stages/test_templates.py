@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optirelay.model import TemplateContent, TemplateId
+from optirelay.model import ChannelKind, TemplateContent, TemplateId
 from optirelay.stages.templates import (
     BadTemplateFile,
     Listed,
@@ -30,6 +30,10 @@ required: [FIRST_NAME]
 ---
 <p>Bye</p>
 """
+
+
+NEWSLETTER = {"newsletter": ChannelKind.EMAIL}
+KINDS = {kind.value: kind for kind in ChannelKind}  # a channel of each
 
 
 def template(front: str = "", body: str = "<p></p>", **fields: str) -> bytes:
@@ -79,7 +83,6 @@ def test_a_template_may_belong_to_several_channels() -> None:
         (template(id=""), "welcome.liquid: id is missing; add it"),
         (template(name=""), "name is missing"),
         (template(channel=""), "channel is missing"),
-        (template(subject=""), "subject is missing"),
         (template(id="0"), "line 2: id must be a whole number from 1 to 2147483647"),
         (template(id="2147483648"), "id must be a whole number"),
         (template(id="true"), "id must be a whole number"),
@@ -163,7 +166,7 @@ def test_whatever_a_file_holds_it_is_a_template_or_a_fault(front: str, body: str
 
 def test_a_directory_is_its_templates_by_key() -> None:
     files = {"b.liquid": template(id="2"), "a.liquid": template(id="1"), "a.txt": b"text", "README.md": b"\xff"}
-    read = read_directory(files, ["newsletter"])
+    read = read_directory(files, NEWSLETTER)
     assert [(file.key, file.template_id, file.content.text) for file in read] == [("a", 1, "text"), ("b", 2, None)]
 
 
@@ -175,20 +178,53 @@ def test_all_faults_of_all_files_are_told_at_once() -> None:
         "d.liquid": b"nothing",
         "e.txt": b"text",
         "f.liquid": template(id="1", channel="[other, newsletter]"),
+        "g.liquid": template(id="4", subject="", channel="[other, newsletter]"),
+        "h.liquid": template(id="5", channel="[other]"),
+        "h.txt": b"text",
     }
     with pytest.raises(BadTemplateFile) as caught:
-        read_directory(files, ["newsletter", "other"])
+        read_directory(files, {**NEWSLETTER, "other": ChannelKind.SMS})
     assert caught.value.faults == (
         "d.liquid, line 1: there is no front matter; put id, name … between two lines ---.",
         "e.txt: there is no e.liquid that it is the text of; add that, or remove the file.",
         'c.liquid: the tenant has no channel "newsleter"; did you mean "newsletter"? its channels: newsletter, other.',
+        "g.liquid: subject is missing, which newsletter (email) needs; add it to the front matter.",
+        "h.txt: no channel of h.liquid carries e-mail, which alone has a text beside its body; remove the file.",
         "a.liquid, b.liquid, f.liquid: all have id 1 in newsletter; give each an id of its own.",
     )
 
 
 def test_the_same_id_in_two_channels_is_two_templates() -> None:
     files = {"a.liquid": template(channel="one"), "b.liquid": template(channel="two")}
-    assert len(read_directory(files, ["one", "two"])) == 2
+    assert len(read_directory(files, {"one": ChannelKind.EMAIL, "two": ChannelKind.EMAIL})) == 2
+
+
+@pytest.mark.parametrize(
+    ("channel", "needed"),
+    [("email", True), ("push", True), ("sms", False), ("inapp", False), ("[sms, inapp]", False), ("[sms, push]", True)],
+)
+@pytest.mark.parametrize("subject", ["", "''"])
+def test_a_subject_is_needed_where_a_channel_shows_one(channel: str, subject: str, *, needed: bool) -> None:
+    files = {"a.liquid": template(channel=channel, subject=subject)}
+    if needed:
+        with pytest.raises(BadTemplateFile, match="subject is missing"):
+            read_directory(files, KINDS)
+    else:
+        assert read_directory(files, KINDS)[0].content.subject == ""
+
+
+@pytest.mark.parametrize("channel", ["sms", "push", "inapp", "[sms, push]"])
+def test_a_text_beside_what_is_no_mail_is_a_fault(channel: str) -> None:
+    files = {"a.liquid": template(channel=channel), "a.txt": b"text"}
+    with pytest.raises(BadTemplateFile, match=r"^a\.txt: no channel of a\.liquid carries e-mail"):
+        read_directory(files, KINDS)
+    files["a.liquid"] = template(channel=f"[email, {channel.strip('[]')}]")
+    assert read_directory(files, KINDS)[0].content.text == "text"
+
+
+def test_a_sender_id_is_any_line() -> None:
+    files = {"a.liquid": template("from: ACME {{ SHOP }}\n", channel="sms")}
+    assert read_directory(files, KINDS)[0].content.sender == "ACME {{ SHOP }}"
 
 
 # Optimove's list
@@ -229,5 +265,5 @@ def test_after_adding_nothing_is_left_to_add() -> None:
 
 
 def test_names_that_are_neither_known_nor_built_in_are_unknown() -> None:
-    used = ["FIRST_NAME", "first_name", "customer_id", "campaign_id", "promo_codes", "A"]
+    used = ["FIRST_NAME", "first_name", "customer_id", "campaign_id", "promo_codes", "unsubscribe_url", "A"]
     assert unknown_names(used, ["FIRST_NAME"]) == ["A", "first_name"]

@@ -42,7 +42,7 @@ def init(
     tenant: Annotated[str, typer.Option("--tenant", help="The tenant's name in the file.")] = "acme",
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
 ) -> None:
-    """Write a commented settings file with a fresh secret; only this account may read it."""
+    """Write a commented settings file with fresh secrets; only this account may read it."""
     if not re.fullmatch(TENANT_NAME, tenant):
         complain(f"{tenant!r} is no name for a tenant; take 1 to 40 of a-z 0-9 _ -")
         raise typer.Exit(WRONG_USE)

@@ -2,16 +2,20 @@
 
 import ipaddress
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
-from optirelay.settings._faults import Fault, dotted
+from optirelay.model import ChannelKind
+from optirelay.settings._faults import BadValue, Fault, dotted
 from optirelay.settings._shapes import providers
+from optirelay.settings._values import read_network, read_webhook_url
 
 SILENT_PROVIDERS = ("console", "null")
 """They write to nobody, so nobody needs to be named as the sender."""
 TABLES = {"smtp": "host", "webhook": "url and secret"}
 """Providers with a table of their own, and what it cannot lack."""
+OTHER_KINDS = tuple(kind.value for kind in ChannelKind if kind is not ChannelKind.EMAIL)
 Table = Mapping[str, Any]
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Networks = list[ipaddress.IPv4Network | ipaddress.IPv6Network]
@@ -64,22 +68,26 @@ def _ids(at: tuple[str, ...], channels: list[tuple[str, Table]]) -> Iterator[Fau
 def _channel(at: tuple[str, ...], channel: Table, allowed: Networks) -> Iterator[Fault]:
     if "scheduled_id" not in channel and "triggered_id" not in channel:
         yield Fault(dotted(at), "neither scheduled_id nor triggered_id is set", "Write the id of Optimove's channel")
-    provider = channel.get("provider", "console")
-    if not isinstance(provider, str) or provider not in providers():
-        return  # the provider itself is the fault
-    kind = channel.get("kind", "email")
-    if kind == "email" and provider not in SILENT_PROVIDERS and "from" not in channel:
-        mend = 'Write one such as "Acme <news@acme.example>"'
-        yield Fault(dotted((*at, "from")), f'needed with provider = "{provider}"', mend)
+    kind, provider = channel.get("kind", "email"), channel.get("provider", "console")
     if kind == "sms" and "address" not in channel:
         mend = 'Write the attribute that holds phone numbers, such as address = "attribute:MOBILE"'
         yield Fault(dotted((*at, "address")), 'needed with kind = "sms"', mend)
-    if kind != "email" and provider == "smtp":
-        yield Fault(dotted((*at, "kind")), 'provider = "smtp" carries e-mail alone', 'Write kind = "email"')
-    for table, needed in TABLES.items():
-        yield from _table((*at, table), provider, channel.get(table), needed=needed)
+    if isinstance(provider, str) and provider in providers():  # else the provider itself is the fault
+        yield from _carried(at, channel, kind, provider)
+        for table, needed in TABLES.items():
+            yield from _table((*at, table), provider, channel.get(table), needed=needed)
     yield from _smtp((*at, "smtp"), channel.get("smtp"))
     yield from _webhook((*at, "webhook"), channel.get("webhook"), allowed)
+
+
+def _carried(at: tuple[str, ...], channel: Table, kind: object, provider: str) -> Iterator[Fault]:
+    """What the provider needs, or cannot carry."""
+    if kind == "email" and provider not in SILENT_PROVIDERS and "from" not in channel:
+        mend = 'Write one such as "Acme <news@acme.example>"'
+        yield Fault(dotted((*at, "from")), f'needed with provider = "{provider}"', mend)
+    if kind in OTHER_KINDS and provider == "smtp":
+        mend = 'Write kind = "email", or provider = "webhook"'
+        yield Fault(dotted((*at, "kind")), 'provider = "smtp" carries e-mail alone', mend)
 
 
 def _table(at: tuple[str, ...], provider: str, table: object, *, needed: str) -> Iterator[Fault]:
@@ -95,11 +103,9 @@ def _webhook(at: tuple[str, ...], webhook: object, allowed: Networks) -> Iterato
     """What can be told of an address before it is asked for; the rest is judged when it is opened."""
     url = webhook.get("url") if isinstance(webhook, dict) else None
     try:
-        parts = urlsplit(url) if isinstance(url, str) else None
-    except ValueError:
-        return  # the URL itself is the fault
-    if parts is None:
-        return
+        parts = urlsplit(read_webhook_url(url))
+    except BadValue:
+        return  # the URL itself is the fault, or is missing
     literal = _literal(parts.hostname or "")
     permitted = literal is not None and any(literal in network for network in allowed)
     if parts.scheme == "http" and not (permitted or (literal is None and allowed)):
@@ -122,10 +128,8 @@ def _allowed_networks(service: object) -> Networks:
     listed = service.get("allow_networks") if isinstance(service, dict) else None
     found = []
     for text in listed if isinstance(listed, list) else []:
-        try:
-            found.append(ipaddress.ip_network(text if isinstance(text, str) else ""))
-        except ValueError:
-            continue
+        with suppress(BadValue):
+            found.append(read_network(text))
     return found
 
 

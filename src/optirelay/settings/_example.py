@@ -1,31 +1,39 @@
 """The commented file that `optirelay init` writes: every setting of this version, most of them commented out."""
 
 import secrets
+from base64 import b64encode
 
 SECRET_BYTES = 32
 
 
 def example(tenant: str = "acme") -> str:
-    """A settings file with a fresh listener secret; it works once the tenant's API key is in the environment.
+    """A settings file with fresh secrets; it works once the tenant's API key is in the environment.
 
     What is commented out with "#" and no space is a default, or an example where there is none.
     """
     variable = tenant.upper().replace("-", "_")
-    return _EXAMPLE.format(tenant=tenant, variable=variable, secret=secrets.token_urlsafe(SECRET_BYTES))
+    return _EXAMPLE.format(
+        tenant=tenant,
+        variable=variable,
+        listener=secrets.token_urlsafe(SECRET_BYTES),
+        callback=secrets.token_urlsafe(SECRET_BYTES),
+        signing="whsec_" + b64encode(secrets.token_bytes(SECRET_BYTES)).decode(),
+    )
 
 
 _EXAMPLE = """\
 # Settings of optirelay. `optirelay check` tells what cannot work.
 # A line that begins with "#" and no space is a setting at its default, or an example: take the "#" away and change it.
 # Durations: 500ms 30s 15m 4h 7d; rates: 100/s 20/10s 5000/min. Relative paths count from this file's folder.
-# Any secret is a text, {{ env = "NAME" }} for an environment variable, or {{ file = "path" }}. This file holds one
-# (listener_secret): let nobody else read it.
+# Any secret is a text, {{ env = "NAME" }} for an environment variable, or {{ file = "path" }}. This file holds
+# fresh ones (listener_secret and, commented out, two of a webhook): let nobody else read it.
 
 [service]
 #database = "embedded"                   # or postgresql://user:password@host/db, or {{ env = "DATABASE_URL" }}
 #data_dir = "./optirelay-data"           # embedded database, journals, files
 #listen = "127.0.0.1:8400"
-#public_url = "https://relay.example.com"    # what Optimove is told to call; default: http:// and what listen says
+#public_url = "https://relay.example.com"    # what Optimove and others call; default: http:// and what listen says
+#allow_networks = ["127.0.0.0/8"]        # private networks that a webhook may lead to all the same; default: none
 #workers = 1                             # worker processes that `serve` starts beside the web process; 0: web only
 #takeover_after = "30s"                  # batches of a worker that was silent for so long are taken over
 #heal_every = "15m"                      # listeners and templates compared with Optimove's
@@ -34,9 +42,10 @@ _EXAMPLE = """\
 [tenants.{tenant}]
 api_url = "https://api5.optimove.net"    # Optimove tells you the number; /current is added unless a path is given
 api_key = {{ env = "{variable}_API_KEY" }}
-listener_secret = "{secret}"    # part of the listener's URL
+listener_secret = "{listener}"    # part of the listener's URL
 #listen_also = [1, 5]                     # event types beside 13, 11 and 4; default: none
 #timezone = "UTC"                        # for quiet hours and display
+#default_country = "FR"                  # of phone numbers without "+"; default: none
 #page_size = 10000                       # recipients asked of Optimove at once
 #rate_limit = "50/10s"                   # Optimove's budget for this key, shared by all workers
 #report = "interactions"                 # | save_event: signed, to metrics_url | both
@@ -60,8 +69,8 @@ listener_secret = "{secret}"    # part of the listener's URL
 [tenants.{tenant}.channels.newsletter]
 scheduled_id = 504                       # Optimove's id of this channel, as it told you
 #triggered_id = 604                      # usually there is a second id for triggered campaigns
-#kind = "email"
-provider = "console"                     # prints, sends nothing | null: neither | smtp: needs the table below
+#kind = "email"                          # email | sms | push | inapp
+provider = "console"                     # prints, sends nothing | null: neither | smtp, webhook: each has a table below
 #address = "attribute:EMAIL"             # where Optimove has the address
 personalization = ["FIRST_NAME"]         # other attributes that templates use
 from = "Example <news@example.com>"      # a template may say otherwise
@@ -73,6 +82,7 @@ from = "Example <news@example.com>"      # a template may say otherwise
 #retry_within = "4h"
 #in_doubt = "hold"                        # hold | repeat | give_up; default by what the provider can
 #only_to = ["*@example.com"]             # default: everybody; for trials: nobody else is written to
+#require_opt_in = false                  # true: who never said yes is not written to, either
 
 #[tenants.{tenant}.channels.newsletter.smtp]    # with provider = "smtp"
 #host = "smtp.example.com"
@@ -81,4 +91,20 @@ from = "Example <news@example.com>"      # a template may say otherwise
 #username = "{tenant}"
 #password = {{ env = "{variable}_SMTP_PASSWORD" }}
 #connections = 10
+
+# A channel that hands over to a delivery system of your own, signed.
+#[tenants.{tenant}.channels.texts]
+#kind = "sms"
+#scheduled_id = 505
+#provider = "webhook"
+#address = "attribute:MOBILE"             # needed for sms
+#from = "ACME"                            # the sender id; needed for e-mail alone
+#callback_secret = "{callback}"    # part of the URL that delivery events come to
+
+#[tenants.{tenant}.channels.texts.webhook]
+#url = "https://gateway.example.com/send"
+#secret = "{signing}"    # the other side has it too; signs both ways
+#batch = 1                               # messages a request, at most 500
+#concurrency = 50                        # requests at once, each worker's
+#contract = "keyed"                      # keyed: the receiver takes an id twice for the same message | hold
 """

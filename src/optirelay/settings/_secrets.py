@@ -105,20 +105,20 @@ def read_api_key(value: object, folder: Path) -> Secret:
 
 
 def read_listener_secret(value: object, folder: Path) -> Secret:
-    """One secret that can stand in a URL."""
-    text, where = read_source(value, folder)
-    if len(text) < 16:
-        raise BadValue(f"{where} is shorter than 16 characters", "Make it longer; `optirelay init` writes a fresh one")
-    if not re.fullmatch(r"[A-Za-z0-9_.~-]+", text):
-        raise BadValue(f"{where} holds a character that a URL would change", "Use A-Z a-z 0-9 _ - . ~ alone")
-    return Secret(text)
+    """One secret that can stand in a URL, of at least 16 characters."""
+    return _read_url_secret(value, folder, shortest=16)
 
 
 def read_callback_secret(value: object, folder: Path) -> Secret:
-    """One secret that can stand in a URL."""
+    """One secret that can stand in a URL, of at least 8 characters."""
+    return _read_url_secret(value, folder, shortest=8)
+
+
+def _read_url_secret(value: object, folder: Path, *, shortest: int) -> Secret:
     text, where = read_source(value, folder)
-    if len(text) < 8:
-        raise BadValue(f"{where} is shorter than 8 characters", "Make it longer")
+    if len(text) < shortest:
+        mend = "Make it longer; `optirelay init` writes a fresh one"
+        raise BadValue(f"{where} is shorter than {shortest} characters", mend)
     if not re.fullmatch(r"[A-Za-z0-9_.~-]+", text):
         raise BadValue(f"{where} holds a character that a URL would change", "Use A-Z a-z 0-9 _ - . ~ alone")
     return Secret(text)
@@ -132,7 +132,7 @@ def read_signing_secret(value: object, folder: Path) -> Secret:
     except ValueError:
         key = b""
     if not text.startswith("whsec_") or len(key) < 16:
-        mend = "Write whsec_ and base64 of 24 to 64 random octets, such as the output of `openssl rand -base64 32`"
+        mend = "Write whsec_ and base64 of 24 to 64 random octets; `optirelay init` writes a fresh one"
         raise BadValue(f"{where} is no secret of Standard Webhooks", mend)
     return Secret(text)
 

@@ -77,12 +77,16 @@ def _read_provider(value: object) -> str:
     raise BadValue(f"{shown(value)} is no provider", mend)
 
 
+def _is_email(info: ValidationInfo) -> bool:
+    """Whether the channel carries e-mail; not where its kind cannot be read."""
+    return info.data.get("kind") is ChannelKind.EMAIL
+
+
 def _read_sender(value: object, info: ValidationInfo) -> str:
-    """An e-mail sender, or the sender id of another kind; empty where none is named and none is needed."""
-    email = info.data.get("kind", ChannelKind.EMAIL) is ChannelKind.EMAIL
+    """An e-mail sender, or the sender id of another kind; NOBODY, or empty, where none is named."""
     if value is None:
-        return NOBODY if email else ""
-    return _values.read_sender(value) if email else _values.read_text(value).strip()
+        return NOBODY if _is_email(info) else ""
+    return _values.read_sender(value) if _is_email(info) else _values.read_text(value).strip()
 
 
 def _read_callback_secrets(value: object) -> tuple[object, ...]:
@@ -102,7 +106,7 @@ Password = Annotated[Secret, in_folder(_secrets.read_secret), PlainSerializer(st
 Url = Annotated[str, BeforeValidator(_values.read_http_url)]
 Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_values.read_network)]
 Attribute = Annotated[str, BeforeValidator(_values.read_attribute)]
-Pattern = Annotated[str, BeforeValidator(_values.read_pattern)]
+Pattern = Annotated[str, BeforeValidator(lambda value, info: _values.read_pattern(value, email=_is_email(info)))]
 Duration = Annotated[timedelta, BeforeValidator(_values.duration())]
 AnyRate = Annotated[Rate, BeforeValidator(_values.read_rate)]
 AnyQuietHours = Annotated[QuietHours, BeforeValidator(_values.read_quiet_hours)]
@@ -110,6 +114,10 @@ EventType = Annotated[int, BeforeValidator(_values.read_event_type)]
 EventId = Annotated[int, BeforeValidator(_values.whole_number(0, LARGEST_ID))]
 ChannelId = Annotated[int, BeforeValidator(_values.whole_number(1, LARGEST_ID))]
 AnyInDoubtRule = Annotated[InDoubtRule, BeforeValidator(lambda value: InDoubtRule(_values.choice(*InDoubtRule)(value)))]
+WebhookContract = Annotated[
+    Contract, BeforeValidator(lambda value: Contract(_values.choice(Contract.KEYED, Contract.HOLD)(value)))
+]
+Kind = Annotated[ChannelKind, BeforeValidator(lambda value: ChannelKind(_values.choice(*ChannelKind)(value)))]
 PerCall = Annotated[int, BeforeValidator(_values.whole_number(1, 1_000_000))]
 
 
@@ -144,19 +152,14 @@ class WebhookSettings(_Shape):
     secrets: Annotated[tuple[SigningSecret, ...], BeforeValidator(_secrets.read_rotation)] = Field(alias="secret")
     batch: Annotated[int, BeforeValidator(_values.whole_number(1, 500))] = written(1)
     concurrency: Annotated[int, BeforeValidator(_values.whole_number(1, 1000))] = written(50)
-    contract: Annotated[
-        Contract,
-        BeforeValidator(lambda value: Contract(_values.choice(Contract.KEYED, Contract.HOLD)(value))),
-    ] = written("keyed")
+    contract: WebhookContract = written("keyed")
 
 
 class ChannelSettings(_Shape):
     """One way to reach people: a provider behind one or two of Optimove's channels."""
 
     name: str
-    kind: Annotated[ChannelKind, BeforeValidator(lambda value: ChannelKind(_values.choice(*ChannelKind)(value)))] = (
-        written("email")
-    )
+    kind: Kind = written("email")  # first: what a sender or a pattern looks like depends on it
     scheduled_id: ChannelId | None = None
     triggered_id: ChannelId | None = None
     provider: Annotated[str, BeforeValidator(_read_provider)] = written("console")

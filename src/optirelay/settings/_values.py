@@ -187,10 +187,11 @@ def read_address(value: object) -> str:
     return read_attribute(value.removeprefix("attribute:"))
 
 
-def read_pattern(value: object) -> str:
-    """An e-mail address in which * stands for anything."""
-    if not isinstance(value, str) or not re.fullmatch(r"[^\s@]+@[^\s@]+", value) or not value.isprintable():
-        raise BadValue(f"{shown(value)} is no pattern of addresses", 'Write one such as "*@acme.example"')
+def read_pattern(value: object, *, email: bool = True) -> str:
+    """An address in which * stands for anything: an e-mail address, or what other kinds of channels write to."""
+    form, example = (r"[^\s@]+@[^\s@]+", "*@acme.example") if email else (r"\S+", "+3361234567*")
+    if not isinstance(value, str) or not re.fullmatch(form, value) or not value.isprintable():
+        raise BadValue(f"{shown(value)} is no pattern of addresses", f'Write one such as "{example}"')
     return value
 
 
@@ -267,21 +268,24 @@ def read_http_url(value: object) -> str:
 
 def read_webhook_url(value: object) -> str:
     """Absolute, http or https, maybe with a query; as it is written. Messages never repeat it."""
-    if isinstance(value, str) and "#" not in value:
-        read_http_url(value.partition("?")[0])
-        if re.fullmatch(r"[!-~]+", value):
-            return value
-    raise BadValue("this is no URL in plain ASCII without a fragment", "Write one such as https://gateway.example.com")
+    if not isinstance(value, str) or not re.fullmatch(r"[!-~]+", value) or "#" in value:
+        mend = "Write one such as https://gateway.example.com/send"
+        raise BadValue("this is no URL in plain ASCII without a fragment", mend)
+    read_http_url(value.partition("?")[0])
+    return value
 
 
 def read_network(value: object) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
     """A network such as 127.0.0.0/8, or a single address."""
+    text = value if isinstance(value, str) and "%" not in value else ""
     try:
-        return ipaddress.ip_network(value if isinstance(value, str) else "")
+        network = ipaddress.ip_network(text, strict=False)
     except ValueError as error:
-        raise BadValue(
-            f"{shown(value)} is no network", "Write one such as 127.0.0.0/8, 10.1.2.3 or fd00::/8"
-        ) from error
+        mend = "Write one such as 127.0.0.0/8, 10.1.2.3 or fd00::/8"
+        raise BadValue(f"{shown(value)} is no network", mend) from error
+    if "/" in text and ipaddress.ip_address(text.partition("/")[0]) != network.network_address:
+        raise BadValue(f"{shown(value)} begins inside the network", f"Write {network}, or an address alone")
+    return network
 
 
 def read_country(value: object) -> str:

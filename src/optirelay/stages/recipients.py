@@ -1,11 +1,11 @@
 """Optimove's rows become recipients: who, which template, when, where, with what personalization."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
-from optirelay.addresses import read_email
-from optirelay.model import CampaignId, CustomerId, Recipient, Skip, TemplateId
+from optirelay.addresses import read_email, read_phone
+from optirelay.model import CampaignId, ChannelKind, CustomerId, Recipient, Skip, TemplateId
 from optirelay.optimove import (
     Call,
     SendDetail,
@@ -22,6 +22,8 @@ https://developer.optimove.com/reference/get_customers-getcustomeronetimeactions
 """
 LARGEST_NUMBER = 2**31 - 1  # Optimove's ids are such numbers
 LONGEST_CUSTOMER_ID = 500  # characters; more has no room in an index
+LONGEST_TOKEN = 4096  # characters, of a device
+LONGEST_NAME = 500  # characters by which an in-app system knows a person
 LONGEST_VALUE = 64 * 1024  # characters of one attribute; a group holds 1,000 recipients in memory
 MOST_SAME_PAGES = 2  # rows that move may make two pages of a few rows alike, not three
 MOST_TIMES = 4  # that a reading may bring as many rows as there are messages
@@ -30,10 +32,12 @@ FIRST_YEAR, LAST_YEAR = 1970, 9000  # of a send time, so that any setting can be
 
 @dataclass(frozen=True, slots=True)
 class Tags:
-    """The attributes asked of Optimove, in that order; the first is the address."""
+    """The attributes asked of Optimove, in that order; the first is the address, read as the channel's kind has it."""
 
     address: str
     personalization: tuple[str, ...]
+    kind: ChannelKind = ChannelKind.EMAIL
+    default_country: str | None = None  # of phone numbers that do not name theirs
 
     @property
     def asked(self) -> tuple[str, ...]:
@@ -50,9 +54,9 @@ def never_ends(rows: int, *, same: int, received: int, handed_over: int) -> bool
     return rows > 0 and (same >= MOST_SAME_PAGES or received > MOST_TIMES * (handed_over + rows))
 
 
-def tags_of(channel: ChannelSettings) -> Tags:
-    """What a channel needs to know of each customer."""
-    return Tags(channel.address_attribute, channel.personalization)
+def tags_of(channel: ChannelSettings, *, default_country: str | None) -> Tags:
+    """What a channel needs to know of each customer; the country is the tenant's."""
+    return Tags(channel.address_attribute, channel.personalization, channel.kind, default_country)
 
 
 def page_call(
@@ -69,10 +73,11 @@ def read_rows(rows: Sequence[SendDetail | UnreadableRow], tags: Tags) -> list[Re
     """A recipient for each row, in their order; what is wrong with one is its `skip`."""
     names = tags.asked
     wanted = frozenset(tags.personalization)
+    read_address = _reader(tags)
     return [
         _nobody(row.raw, Skip.NO_CUSTOMER if row.lacks_customer else Skip.UNREADABLE)
         if isinstance(row, UnreadableRow)
-        else _read_row(row, names, wanted)
+        else _read_row(row, names, wanted, read_address)
         for row in rows
     ]
 
@@ -82,7 +87,9 @@ def _nobody(row: bytes, skip: Skip) -> Recipient:
     return Recipient(CustomerId("raw:" + sha256(row).hexdigest()), None, None, skip=skip)
 
 
-def _read_row(row: SendDetail, names: Sequence[str], wanted: frozenset[str]) -> Recipient:
+def _read_row(
+    row: SendDetail, names: Sequence[str], wanted: frozenset[str], read_address: Callable[[str], str | None]
+) -> Recipient:
     if (skip := _unusable(row)) is not None:
         return _nobody(repr((row, row.attributes)).encode(), skip)
     customer_id, template_id = CustomerId(row.customer_id), TemplateId(row.template_id)
@@ -94,7 +101,10 @@ def _read_row(row: SendDetail, names: Sequence[str], wanted: frozenset[str]) -> 
         for name, value in zip(names, row.attributes, strict=True)
         if value and (text := value.strip()) and text != "NULL"  # a blank one and a NULL say nothing
     }
-    address, skip = _read_address(values.get(names[0]))
+    written = values.get(names[0])
+    address = None if written is None else read_address(written)
+    if address is None:
+        skip = Skip.NO_ADDRESS if written is None else Skip.BAD_ADDRESS
     if names[0] not in wanted:
         values.pop(names[0], None)
     return Recipient(
@@ -129,8 +139,29 @@ def _read_group(group: int | None) -> int | None:
     return None if group is None or group == 1 or group > LARGEST_NUMBER else group
 
 
-def _read_address(value: str | None) -> tuple[str | None, Skip | None]:
-    if value is None:
-        return None, Skip.NO_ADDRESS
-    address = read_email(value)
-    return (address, None) if address is not None else (None, Skip.BAD_ADDRESS)
+def _reader(tags: Tags) -> Callable[[str], str | None]:
+    """What makes an address of a value: None where it is none."""
+    match tags.kind:
+        case ChannelKind.EMAIL:
+            return read_email
+        case ChannelKind.SMS:
+            return lambda value: read_phone(value, tags.default_country)
+        case ChannelKind.PUSH:
+            return _read_token
+        case ChannelKind.INAPP:
+            return _read_name
+
+
+def _read_token(value: str) -> str | None:
+    token = _read_line(value, LONGEST_TOKEN)
+    return None if token is None or " " in token else token
+
+
+def _read_name(value: str) -> str | None:
+    return _read_line(value, LONGEST_NAME)
+
+
+def _read_line(value: str, longest: int) -> str | None:
+    """Printable text: no control characters, no halves of a character, no white space but blanks."""
+    line = value.strip()
+    return line if len(line) <= longest and line.isprintable() else None

@@ -111,17 +111,26 @@ def next_group(
             return Group(group.start, group.skips, due_at)
         if expires_at <= now:
             group.skips[message.number] = Skip.UNKNOWN_TEMPLATE if required is None else Skip.EXPIRED
-        elif message.suppressed:
-            group.skips[message.number] = Skip.SUPPRESSED
-        elif message.opted_in is False or (opt_in_needed and message.opted_in is None):
-            group.skips[message.number] = Skip.OPTED_OUT
-        elif only_to and not _allowed(message.address, only_to):
-            group.skips[message.number] = Skip.NOT_ALLOWED
-        elif required and any(name not in message.personalization for name in required):
-            group.skips[message.number] = Skip.MISSING_PERSONALIZATION
+        elif (skip := _skip_of(message, required, only_to, opt_in_needed=opt_in_needed)) is not None:
+            group.skips[message.number] = skip
         else:
             group.start.append(message)
     return group
+
+
+def _skip_of(
+    message: Message, required: Sequence[str] | None, only_to: Sequence[str], *, opt_in_needed: bool
+) -> Skip | None:
+    """Why somebody is not written to whose message is due; None: they are."""
+    if message.suppressed:
+        return Skip.SUPPRESSED
+    if message.opted_in is False or (opt_in_needed and message.opted_in is None):
+        return Skip.OPTED_OUT
+    if only_to and not _allowed(message.address, only_to):
+        return Skip.NOT_ALLOWED
+    if required and any(name not in message.personalization for name in required):
+        return Skip.MISSING_PERSONALIZATION
+    return None
 
 
 def earliest(send_at: datetime, quiet: Quiet | None) -> datetime:

@@ -1,6 +1,6 @@
 """Template files as marketers' colleagues write them, and how our templates and Optimove's list differ."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import StrEnum
@@ -10,17 +10,19 @@ from typing import Any, Protocol
 import yaml
 
 from optirelay.errors import NeedsOperator
-from optirelay.model import TemplateContent, TemplateId
+from optirelay.model import ChannelKind, TemplateContent, TemplateId
 
 ENDING = ".liquid"
 TEXT_ENDING = ".txt"
 MAX_FILE_BYTES = 1 << 20
 MAX_FRONT_MATTER_BYTES = 64 << 10
 MAX_TEMPLATE_ID = 2**31 - 1
-NEEDED = ("id", "name", "channel", "subject")
-KNOWN = (*NEEDED, "from", "required")
+NEEDED = ("id", "name", "channel")
+KNOWN = (*NEEDED, "subject", "from", "required")
+WITH_SUBJECT = (ChannelKind.EMAIL, ChannelKind.PUSH)
+"""Kinds of channels that have nothing to show without a subject, which is a push's title."""
 NOT_BUILT_YET = ("app",)
-BUILT_IN = frozenset({"customer_id", "campaign_id", "promo_codes", "now", "today"})
+BUILT_IN = frozenset({"customer_id", "campaign_id", "promo_codes", "unsubscribe_url", "now", "today"})
 
 MAX_DEPTH = 10  # of lists and mappings in the front matter
 MAX_SHOWN = 40  # characters of a key, in a fault
@@ -72,7 +74,7 @@ def read_template_file(file_name: str, source: bytes, plain: bytes | None) -> Te
     return TemplateFile(key, TemplateId(fields.id), fields.name, fields.channels, content)
 
 
-def read_directory(files: Mapping[str, bytes], channels: Collection[str]) -> list[TemplateFile]:
+def read_directory(files: Mapping[str, bytes], channels: Mapping[str, ChannelKind]) -> list[TemplateFile]:
     """The templates of a directory, by key; `channels` are the tenant's. Raises BadTemplateFile with every fault."""
     templates: list[TemplateFile] = []
     faults: list[str] = []
@@ -87,6 +89,7 @@ def read_directory(files: Mapping[str, bytes], channels: Collection[str]) -> lis
             template = file_name.removesuffix(TEXT_ENDING) + ENDING
             faults.append(f"{file_name}: there is no {template} that it is the text of; add that, or remove the file.")
     faults += _unknown_channels(templates, channels)
+    faults += _unfit(templates, channels)
     faults += _repeated_ids(templates)
     if faults:
         raise BadTemplateFile(faults)
@@ -102,6 +105,23 @@ def _unknown_channels(templates: Iterable[TemplateFile], channels: Collection[st
         for channel in template.channels
         if channel not in channels
     ]
+
+
+def _unfit(templates: Iterable[TemplateFile], channels: Mapping[str, ChannelKind]) -> Iterator[str]:
+    """What the kinds of a template's channels need, or have no use for."""
+    for template in templates:
+        known = {channel: channels[channel] for channel in template.channels if channel in channels}
+        with_subject = next((channel for channel, kind in known.items() if kind in WITH_SUBJECT), None)
+        if with_subject is not None and not template.content.subject:
+            yield (
+                f"{template.key}{ENDING}: subject is missing, which {with_subject} ({channels[with_subject]}) needs; "
+                "add it to the front matter."
+            )
+        if template.content.text is not None and known and ChannelKind.EMAIL not in known.values():
+            yield (
+                f"{template.key}{TEXT_ENDING}: no channel of {template.key}{ENDING} carries e-mail, which alone has a "
+                "text beside its body; remove the file."
+            )
 
 
 def _repeated_ids(templates: Iterable[TemplateFile]) -> list[str]:
@@ -145,7 +165,7 @@ def _front_and_body(file_name: str, text: str, faults: list[str]) -> tuple[str, 
         return None
     front, body = "\n".join(lines[1 : fences[1]]), "\n".join(lines[fences[1] + 1 :])
     if not body.strip():
-        faults.append(f"{file_name}, line {fences[1] + 1}: nothing follows the front matter; write the HTML there.")
+        faults.append(f"{file_name}, line {fences[1] + 1}: nothing follows the front matter; write the message there.")
     return front, body
 
 

@@ -97,6 +97,7 @@ class Undecided:
     reason: str | None
     by_event: bool  # an event told the outcome
     arrived: bool  # an event tells that it did
+    dropped: bool  # one tells that nobody got it
 
 
 @dataclass(frozen=True, slots=True)

@@ -169,8 +169,16 @@ class Batches:
                     batch.in_doubt -= 1
                 else:
                     batch.uncount_refusal(before[message].reason or "")
-            if batch.told is not None and state == "accepted":
-                await self._keep_events(batch, messages, "sent", told=None)
+            if state == "accepted":
+                await self._keep_accepted(batch, [before[message] for message in messages])
+
+    async def _keep_accepted(self, batch: LockedBatch, messages: Sequence[Undecided]) -> None:
+        """What Optimove is to hear of messages that an event makes accepted: who was refused before was told so, if any
+        of the batch was."""
+        if batch.told is not None:
+            await self._keep_events(batch, [row.message for row in messages], "sent", told=None)
+        dropped = [row.message for row in messages if row.dropped and row.state == "refused"]
+        await self._keep_events(batch, dropped, "dropped", told=batch.told)
 
     async def compared(self, batch: LockedBatch, messages: Sequence[int]) -> None:
         """The outcomes of these messages go with their events."""

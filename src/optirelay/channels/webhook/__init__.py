@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from typing import ClassVar, Protocol
 
 from optirelay import __version__
@@ -74,6 +74,7 @@ class WebhookChannel:
         # Messages that leave together wait for their slots one request after another: else those of one request would
         # lie between those of another, and each request would leave much later than its first message may.
         self._collecting = asyncio.Lock() if self._several and setup.together is not None else None
+        self._concurrency = options.concurrency
         self._free = asyncio.Semaphore(options.concurrency)
         self._timeout_seconds = setup.timeout_seconds
         self._http = GuardedHttp(
@@ -89,8 +90,9 @@ class WebhookChannel:
         Raises TryLater when there is no connection, or the receiver answers 429 and says how long to wait;
         NeedsOperator when it answers 401, 403 or 410. Cancelled, it cuts what is under way, which stays without answer.
         """
-        work = _Work(wire)
-        work.start(self._post_all(messages, work))
+        work = _Work(_in_parts(messages, self._most), wire)
+        for _ in range(min(self._concurrency, -(-len(messages) // self._most))):
+            work.start(self._lane(work))
         try:
             await work.over()
         except asyncio.CancelledError:
@@ -102,7 +104,7 @@ class WebhookChannel:
     async def probe(self) -> None:
         """Ask the URL for anything (HEAD); whatever it answers is well. Raises TryLater with the mend."""
         try:
-            async with self._http.request("HEAD", self._url):
+            async with await self._http.request("HEAD", self._url):
                 return
         except NOTHING_WRITTEN as error:
             raise TryLater(no_connection(self._url, error)) from error
@@ -114,20 +116,25 @@ class WebhookChannel:
         """Close all connections."""
         await self._http.aclose()
 
-    async def _post_all(self, messages: Sequence[Outgoing], work: "_Work") -> None:
-        for together in _in_parts(messages, self._most):
-            await self._free.acquire()
-            begun: Sequence[Outgoing] = ()
-            try:
-                begun = await self._begin(together, work)
-            finally:
-                if not begun:
+    async def _lane(self, work: "_Work") -> None:
+        """Request after request. Of one group's lanes only one at a time waits to begin, and keeps a place for it."""
+        while True:
+            async with work.turn:
+                messages = next(work.parts, ())
+                if not messages or work.stopped:
+                    return
+                await self._free.acquire()
+                try:
+                    begun = await self._begin(messages, work)
+                except BaseException:
                     self._free.release()
-            if begun:
-                work.start(self._post(begun, work)).add_done_callback(lambda _: self._free.release())
-                await asyncio.sleep(0)  # it is written before the next begins
-            if work.stopped:
-                return
+                    work.failed = True
+                    raise
+            try:
+                if begun:
+                    await self._post(begun, work)
+            finally:
+                self._free.release()
 
     async def _begin(self, messages: Sequence[Outgoing], work: "_Work") -> Sequence[Outgoing]:
         """The messages of one request that may leave, in their order; none where the work stopped meanwhile."""
@@ -148,8 +155,11 @@ class WebhookChannel:
 
     async def _post(self, messages: Sequence[Outgoing], work: "_Work") -> None:
         """Post messages that have begun, and tell what became of each."""
+        ready = False
         try:
-            reply = await self._ask(messages)
+            headers, body = self._signed(messages)
+            ready = True
+            reply = await self._ask(headers, body)
         except NOTHING_WRITTEN as error:
             why = no_connection(self._url, error)
             work.stop(TryLater(why))
@@ -159,38 +169,44 @@ class WebhookChannel:
             work.tell(messages, Doubtful(f"posted, and no answer came: {self._what(error)}"))
             return
         except Exception as error:
-            work.tell(messages, Doubtful(f"{type(error).__name__} in the channel; see the log"))
+            work.failed = True
+            why = f"{type(error).__name__} in the channel; see the log"
+            work.tell(messages, Doubtful(why) if ready else Later(why))
             raise
         self._stop_after(reply, work)
         sids = [message.sid for message in messages]
         for sid, answer in zip(sids, answers(reply, sids, several=self._several, now=utc_now()), strict=True):
             work.wire.answered(sid, answer)
 
-    async def _ask(self, messages: Sequence[Outgoing]) -> Reply:
+    def _signed(self, messages: Sequence[Outgoing]) -> tuple[dict[str, str], bytes]:
+        """The headers and the body of a request that leaves now."""
         now = utc_now()
         if self._several:
             webhook_id, body = f"b_{secrets.token_urlsafe(18)}", self._bodies.several(messages, now)
         else:
             webhook_id, body = messages[0].sid, self._bodies.single(messages[0])
         timestamp = int(now.timestamp())
-        headers = {
+        return {
             "webhook-id": webhook_id,
             "webhook-timestamp": str(timestamp),
             "webhook-signature": sign(self._keys, webhook_id, timestamp, body),
-        }
-        async with self._http.request("POST", self._url, headers=headers, body=body) as response:
+        }, body
+
+    async def _ask(self, headers: Mapping[str, str], body: bytes) -> Reply:
+        async with await self._http.request("POST", self._url, headers=headers, body=body) as response:
             said, whole = await read_limited(response, self._largest_answer)
+            if response.ok:
+                return Reply(response.status, said, whole)
             heard = response.headers
-            return Reply(response.status, heard.get("Retry-After", ""), heard.get("Date", ""), said, whole)
+            return Reply(response.status, said, whole, heard.get("Retry-After", ""), heard.get("Date", ""))
 
     def _stop_after(self, reply: Reply, work: "_Work") -> None:
         """What an answer means for the messages that have not begun."""
-        server = server_of(self._url)
         if reply.status in STOPS:
             mend = f"check `url` and `secret` in {self._place}, then `optirelay channels resume`"
-            work.stop(NeedsOperator(f"{server} answers {reply.words}; {mend}"))
+            work.stop(NeedsOperator(f"{server_of(self._url)} answers {reply.words}; {mend}"))
         elif reply.status == _TOO_MANY and (after := reply.wait(utc_now())) is not None:
-            work.stop(TryLater(f"{server} asks us to wait: {reply.words}", after=after))
+            work.stop(TryLater(f"{server_of(self._url)} asks us to wait: {reply.words}", after=after))
 
     def _what(self, error: Exception) -> str:
         if isinstance(error, TimeoutError):
@@ -201,16 +217,18 @@ class WebhookChannel:
 class _Work:
     """One call of send: what is under way, and what stopped it."""
 
-    def __init__(self, wire: Wire) -> None:
+    def __init__(self, parts: Iterator[Sequence[Outgoing]], wire: Wire) -> None:
+        self.parts = parts  # of each request its messages
         self.wire = wire
+        self.turn = asyncio.Lock()
         self.trouble: OptirelayError | None = None
-        self._failed = False
-        self._tasks: set[asyncio.Task[None]] = set()
+        self.failed = False  # for a reason that nobody foresaw
+        self._lanes: list[asyncio.Task[None]] = []
 
     @property
     def stopped(self) -> bool:
         """Whether nothing further is to begin."""
-        return self.trouble is not None or self._failed
+        return self.trouble is not None or self.failed
 
     def stop(self, trouble: OptirelayError) -> None:
         """Begin nothing further. What a person must mend is told before all else, a longer wait before a shorter."""
@@ -230,31 +248,23 @@ class _Work:
         for message in messages:
             self.wire.answered(message.sid, answer)
 
-    def start(self, work: Coroutine[None, None, None]) -> "asyncio.Task[None]":
-        """Run something beside the others."""
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-        return task
-
-    def _ended(self, task: "asyncio.Task[None]") -> None:
-        if task.cancelled() or task.exception() is None:
-            self._tasks.discard(task)
-        else:
-            self._failed = True  # it stays, to be raised
+    def start(self, lane: Coroutine[None, None, None]) -> None:
+        """Run a lane beside the others."""
+        self._lanes.append(asyncio.create_task(lane))
 
     async def over(self) -> None:
-        """Until nothing is under way. Raises what failed for a reason that nobody foresaw."""
-        while running := [task for task in self._tasks if not task.done()]:
-            await asyncio.wait(running)
-        for task in self._tasks:
-            task.result()
+        """Until no lane goes on. Raises what the first of them failed with."""
+        if self._lanes:
+            await asyncio.wait(self._lanes)
+        for error in [lane.exception() for lane in self._lanes]:
+            if error is not None:
+                raise error
 
     async def cancel(self) -> None:
         """Cut what is under way."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for lane in self._lanes:
+            lane.cancel()
+        await asyncio.gather(*self._lanes, return_exceptions=True)
 
 
 def _weight(trouble: OptirelayError | None) -> tuple[int, float]:

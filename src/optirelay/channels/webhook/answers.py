@@ -26,10 +26,10 @@ class Reply:
     """What came back, without what does not matter here."""
 
     status: int
-    retry_after: str
-    date: str
     body: bytes
     whole: bool  # False: the body was longer than is read, or cut
+    retry_after: str = ""
+    date: str = ""
 
     @property
     def words(self) -> str:
@@ -79,18 +79,17 @@ def _not_accepted(reply: Reply, now: datetime) -> Answer:
 
 
 def _accepted(reply: Reply, sids: Sequence[Sid], *, several: bool) -> list[Answer]:
-    said: Any = None
-    readable = reply.whole
+    said: Any = {}
     if reply.body.strip():
         try:
             said = _decode(reply.body)
-        except (ValueError, RecursionError):  # msgspec's own is one, and so is text that is not UTF-8
-            readable = False
+        except (ValueError, RecursionError):  # msgspec's own is a ValueError, and so is text that is not UTF-8
+            said = None
     if isinstance(said, dict) and "results" in said:
         return _each(said["results"], sids, reply)
     if not several:
         return [Accepted(_provider_id(said) if isinstance(said, dict) else None)]
-    if readable and (said is None or isinstance(said, dict)):
+    if reply.whole and isinstance(said, dict):
         return [Accepted()] * len(sids)
     why = "what is wrong with each message cannot be read" if reply.whole else "the answer was cut, or is too long"
     return [Doubtful(f"{why}: {reply.words}")] * len(sids)

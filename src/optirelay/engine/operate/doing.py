@@ -11,7 +11,7 @@ from optirelay.engine.context import Context, ask
 from optirelay.engine.operate.looking import Shape, as_listed, of_each, tenants_of
 from optirelay.engine.reporting import tell
 from optirelay.errors import GiveUp, NeedsOperator, OptirelayError, TryLater
-from optirelay.model import CampaignId, ChannelName, CustomerId, Message, Sid, TenantId
+from optirelay.model import CampaignId, ChannelKind, ChannelName, CustomerId, Message, Sid, TenantId
 from optirelay.optimove import get_channel_templates
 from optirelay.settings import ChannelSettings
 from optirelay.stages import content, templates
@@ -22,6 +22,7 @@ from optirelay.store.reports import Reported
 
 PATIENCE_SECONDS = 60.0  # of commands that wait until Optimove has answered everything
 PAUSE_SECONDS = 1.0
+SAMPLE_LINK = "https://relay.example.com/u/sample"
 NOT_IN_TIME = f"Optimove has not answered everything within {PATIENCE_SECONDS:.0f} seconds; a worker goes on"
 
 
@@ -79,18 +80,28 @@ def _read(files: Mapping[str, bytes], channels: Mapping[str, ChannelSettings]) -
     faults: list[str] = []
     found: list[Used] = []
     try:
-        readable = templates.read_directory(files, channels)
+        readable = templates.read_directory(files, {name: channel.kind for name, channel in channels.items()})
     except templates.BadTemplateFile as bad:
         faults += bad.faults
         readable = _readable(files)
     for template in readable:
-        try:
-            found.append((template, content.check(template.content)))
-        except content.BadTemplate as bad:
-            faults += [f"{template.key}{templates.ENDING}: {fault}" for fault in bad.faults]
+        names: set[str] = set()
+        for kind in _by_kind(template, channels):
+            try:
+                names.update(content.check(template.content, kind))
+            except content.BadTemplate as bad:
+                faults += [f"{template.key}{templates.ENDING}: {fault}" for fault in bad.faults]
+        found.append((template, sorted(names)))
     if faults:
-        raise BadTemplates("\n".join(faults))
+        raise BadTemplates("\n".join(dict.fromkeys(faults)))
     return found
+
+
+def _by_kind(
+    template: templates.TemplateFile, channels: Mapping[str, ChannelSettings]
+) -> Mapping[ChannelKind, ChannelSettings]:
+    """A channel for each kind that the template is for."""
+    return {channels[name].kind: channels[name] for name in template.channels if name in channels}
 
 
 def _readable(files: Mapping[str, bytes]) -> list[templates.TemplateFile]:
@@ -121,22 +132,21 @@ def _warnings(
 
 def _trial(template: templates.TemplateFile, channels: Mapping[str, ChannelSettings]) -> list[str]:
     """What goes wrong for somebody whose every value is its own name: loops without end, above all."""
-    channel = channels[template.channels[0]]
-    somebody = Message(
-        0, Sid("s_trial"), CustomerId("trial"), "trial@example.com", utc_now(), {n: n for n in channel.personalization}
-    )
-    try:
-        mail = content.prepare(template.content, default_sender=channel.sender)
-        mail.render(
-            somebody,
-            campaign_id=CampaignId("0"),
-            template_id=template.template_id,
-            at=utc_now(),
-            unsubscribe_url="https://example.com/u/trial",
-        )
-    except content.CannotRender as error:
-        return [f"{template.key}{templates.ENDING}: with a sample recipient it cannot be rendered: {error}"]
-    return []
+    wrong = []
+    for kind, channel in _by_kind(template, channels).items():
+        values = {name: name for name in channel.personalization}
+        somebody = Message(0, Sid("s_trial"), CustomerId("trial"), "trial@example.com", utc_now(), values)
+        try:
+            content.prepare(template.content, default_sender=channel.sender, kind=kind).render(
+                somebody,
+                campaign_id=CampaignId("0"),
+                template_id=template.template_id,
+                at=utc_now(),
+                unsubscribe_url=SAMPLE_LINK,
+            )
+        except content.CannotRender as error:
+            wrong.append(f"{template.key}{templates.ENDING}: with a sample recipient it cannot be rendered: {error}")
+    return wrong
 
 
 async def _until_equal(ctx: Context, tenant: TenantId) -> list[str]:
@@ -246,8 +256,8 @@ async def probe_online(ctx: Context) -> list[Shape]:
             try:
                 await ctx.channels[name, ChannelName(channel.name)].probe()
             except OptirelayError as error:
-                table = f"{key}.{channel.provider}" if channel.smtp is not None else f"{key}.provider"
-                faults.append(_fault(table, str(error), "Check the channel's settings and its provider"))
+                place = channel.provider if channel.smtp or channel.webhook else "provider"
+                faults.append(_fault(f"{key}.{place}", str(error), "Check the channel's settings and its provider"))
     return faults
 
 

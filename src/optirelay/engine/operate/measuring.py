@@ -23,7 +23,12 @@ Gauge = tuple[str, str, Labels, Iterable[tuple[Labels, float]]]
 async def prometheus_text(store: Store, tenants: Sequence[TenantId]) -> bytes:
     """Every metric of these tenants and of the service, in Prometheus's text format. Raises StoreUnavailable."""
     async with store.measures(tenants) as measures:
-        read = _Read([_family(*gauge) for gauge in [*await _of_campaigns(measures), *await _of_work(measures)]])
+        read = _Read(
+            [
+                _family(*gauge)
+                for gauge in [*await _of_campaigns(measures), *await _of_requests(measures), *await _of_work(measures)]
+            ]
+        )
     registry = CollectorRegistry(auto_describe=False)
     registry.register(read)
     return generate_latest(registry)
@@ -64,14 +69,8 @@ def _recipients(campaign: MeasuredCampaign) -> Iterator[tuple[tuple[str, str], i
     yield from ((("refused", reason), number) for reason, number in campaign.refused.items())
 
 
-async def _of_work(measures: Measures) -> list[Gauge]:
+async def _of_requests(measures: Measures) -> list[Gauge]:
     return [
-        (
-            "optirelay_oldest_due_batch_late_seconds",
-            "How long ago the oldest batch that could go and is not done was due",
-            ("tenant", "channel"),
-            [((row.tenant, row.channel), row.seconds) for row in await measures.lateness(utc_now())],
-        ),
         (
             "optirelay_notifications_waiting",
             "Notifications of Optimove that are kept and not read yet",
@@ -89,6 +88,17 @@ async def _of_work(measures: Measures) -> list[Gauge]:
             "Messages with a delivery event, by kind; of campaigns that are not over or ended in the last 8 days",
             ("tenant", "channel", "event"),
             [((row.tenant, row.channel, row.kind), row.messages) for row in await measures.events()],
+        ),
+    ]
+
+
+async def _of_work(measures: Measures) -> list[Gauge]:
+    return [
+        (
+            "optirelay_oldest_due_batch_late_seconds",
+            "How long ago the oldest batch that could go and is not done was due",
+            ("tenant", "channel"),
+            [((row.tenant, row.channel), row.seconds) for row in await measures.lateness(utc_now())],
         ),
         (
             "optirelay_jobs_waiting",

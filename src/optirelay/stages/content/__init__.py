@@ -5,6 +5,8 @@ filter `safe`. Subject, text and from are not HTML and escape nothing. A name wi
 its `default`.
 """
 
+from collections.abc import Callable, Iterable
+
 from optirelay.model import ChannelKind, TemplateContent
 from optirelay.stages.content.bounds import HTML, TEXT
 from optirelay.stages.content.mail import MailTemplate
@@ -34,21 +36,22 @@ def check(content: TemplateContent, kind: ChannelKind = ChannelKind.EMAIL) -> li
     """The names that the template looks up, without those it assigns itself. Raises BadTemplate with every fault."""
     names: set[str] = set()
     faults: list[str] = []
-    email = kind is ChannelKind.EMAIL
-    for name, source, environment in (
-        ("subject", content.subject, TEXT),
-        ("html" if email else "body", content.html, HTML if email else TEXT),
-        ("text", content.text or "", TEXT),
-        ("from", "" if email else content.sender or "", TEXT),
-    ):
+
+    def look_at(read_names: Callable[[], Iterable[str]]) -> None:
         try:
-            names.update(parse(name, source, environment).names)
+            names.update(read_names())
         except BadTemplate as bad:
-            faults += bad.faults
-    try:
-        names.update(Sender(content.sender).names if email and content.sender is not None else ())
-    except BadTemplate as bad:
-        faults += bad.faults
+            faults.extend(bad.faults)
+
+    text, sender = content.text or "", content.sender or ""
+    look_at(lambda: parse("subject", content.subject, TEXT).names)
+    if kind is ChannelKind.EMAIL:
+        look_at(lambda: parse("html", content.html, HTML).names)
+        look_at(lambda: parse("text", text, TEXT).names)
+        look_at(lambda: Sender(sender).names if sender else ())
+    else:
+        look_at(lambda: parse("body", content.html, TEXT).names)
+        look_at(lambda: parse("from", sender, TEXT).names)
     if faults:
         raise BadTemplate(*faults)
     return sorted(names)

@@ -6,13 +6,13 @@ from functools import lru_cache
 from hashlib import blake2b
 
 from optirelay.model import CampaignId, Message, Outgoing, TemplateContent, TemplateId
-from optirelay.stages.content.bounds import HTML, TEXT, TEXT_FROM_HTML
+from optirelay.stages.content.bounds import HTML, TEXT
 from optirelay.stages.content.frame import Frame
 from optirelay.stages.content.mime import Body, encoded, mailbox, one_line, unstructured
-from optirelay.stages.content.plain import text_template_of, whole_text_of
+from optirelay.stages.content.plain import text_part, whole_text_of
 from optirelay.stages.content.scope import Scope, scope_of
 from optirelay.stages.content.senders import Sender, ascii_domain
-from optirelay.stages.content.templating import BadTemplate, CannotRender, Part, PlainValues, parse
+from optirelay.stages.content.templating import CannotRender, PlainValues, parse
 
 
 class MailTemplate:
@@ -25,7 +25,7 @@ class MailTemplate:
         self._subject = parse("subject", content.subject, TEXT)
         self._html = parse("html", content.html, HTML)
         self._html_body = Body(self._html.constants, self._html.places)
-        self._text = _text_part(content)
+        self._text = text_part(content)
         self._text_body = Body(self._text.constants, self._text.places) if self._text else None
         digest = blake2b(repr((content, sender)).encode("utf-8", "replace"), digest_size=16).hexdigest()
         boundary = f"=_{digest}"  # quoted-printable never holds "=_"
@@ -107,14 +107,3 @@ def _date_line(at: datetime) -> str:
 
 def _part_headers(subtype: str) -> str:
     return f'\r\nContent-Type: text/{subtype}; charset="utf-8"\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n'
-
-
-def _text_part(content: TemplateContent) -> Part | None:
-    """The text's own template, or one made from the HTML; None where each text is made from the rendered HTML."""
-    if content.text is not None:
-        return parse("text", content.text, TEXT)
-    source = text_template_of(content.html)
-    try:
-        return None if source is None else parse("text", source, TEXT_FROM_HTML)
-    except BadTemplate:  # the HTML can be parsed, what was made of it cannot
-        return None

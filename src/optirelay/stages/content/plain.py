@@ -6,7 +6,9 @@ from inscriptis import get_text
 from inscriptis.css_profiles import CSS_PROFILES
 from inscriptis.model.config import ParserConfig
 
-from optirelay.stages.content.templating import LIQUID, CannotRender
+from optirelay.model import TemplateContent
+from optirelay.stages.content.bounds import TEXT, TEXT_FROM_HTML
+from optirelay.stages.content.templating import LIQUID, BadTemplate, CannotRender, Part, parse
 
 MAX_CONVERTED = 1 << 18  # characters of rendered HTML that are made into a text; about a second at the very worst
 _CONFIG = ParserConfig(css=CSS_PROFILES["strict"])
@@ -30,6 +32,17 @@ _MIDDLE = frozenset({"else", "elsif", "when"})
 _CLOSING = frozenset(f"end{name}" for name in _OPENING)
 _WRITING = frozenset({"", "cycle", "echo", "increment", "decrement"})  # "" is {{ … }}
 _STATEMENTS = _OPENING | _MIDDLE | _CLOSING | {"assign", "break", "continue"}
+
+
+def text_part(content: TemplateContent) -> Part | None:
+    """The text's own template, or one made from the HTML; None where each text is made from the rendered HTML."""
+    if content.text is not None:
+        return parse("text", content.text, TEXT)
+    source = text_template_of(content.html)
+    try:
+        return None if source is None else parse("text", source, TEXT_FROM_HTML)
+    except BadTemplate:  # the HTML can be parsed, what was made of it cannot
+        return None
 
 
 def text_of(html: str) -> str:

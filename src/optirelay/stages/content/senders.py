@@ -42,7 +42,7 @@ class Sender:
     def _read(name: str, address: str) -> tuple[str, str]:
         name = one_line(name)
         if len(name) > 1 and name[0] == name[-1] == '"':
-            name = name[1:-1]
+            name = re.sub(r"\\(.)", r"\1", name[1:-1])
         return one_line(name), _valid(address.strip(), "the from's address")
 
 

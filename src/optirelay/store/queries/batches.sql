@@ -95,11 +95,13 @@ on conflict (tenant, planned_on, message) do update
 returning o.message, o.state::text as state, o.reason, xmax <> 0 as was_in_doubt;
 
 -- name: undecided
--- Of the batch's messages those that events may decide: what became of each, and whether one tells that it arrived.
+-- Of the batch's messages those that events may decide: what became of each, and what events tell.
 with here as materialized (select id from message where tenant = %(tenant)s and batch = %(batch)s)
 select m.id as message, o.state::text as state, o.reason, coalesce(o.by_event, false) as by_event,
        exists (select from delivery_event e where e.tenant = %(tenant)s and e.planned_on = %(planned_on)s and e.message = m.id
-               and e.kind <> 'failed') as arrived
+               and e.kind <> 'failed') as arrived,
+       exists (select from delivery_event e where e.tenant = %(tenant)s and e.planned_on = %(planned_on)s and e.message = m.id
+               and e.kind in ('failed', 'blocked')) as dropped
 from here m
 cross join lateral (
   select state, reason, by_event from outcome where tenant = %(tenant)s and planned_on = %(planned_on)s and message = m.id offset 0

@@ -1,0 +1,101 @@
+"""The how-to pages: what they show is run."""
+
+import json
+import re
+import tomllib
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from http.server import HTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import httpx2
+import pytest
+from standardwebhooks import Webhook
+
+from optirelay.settings import read
+
+PAGE = (Path(__file__).parent.parent / "docs" / "how-to" / "webhook.md").read_text(encoding="utf-8")
+SECRET = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3"
+MESSAGE = {"id": "s_1", "to": "+33612345678", "from": "ACME", "text": "Hello Ana"}
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """All that the page's Python defines."""
+    monkeypatch.setenv("ACME_GATEWAY_SECRET", SECRET)
+    names: dict[str, Any] = {"__name__": "shown"}
+    for block in blocks("python"):
+        exec(compile(block, "webhook.md", "exec"), names)  # our own page
+    return names
+
+
+@pytest.fixture
+def receiver(shown: dict[str, Any]) -> Iterator[str]:
+    with HTTPServer(("127.0.0.1", 0), shown["Receiver"]) as server:
+        server.timeout = 30
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/send"
+        server.shutdown()
+        thread.join()
+
+
+def post(url: str, body: Any, *, secret: str = SECRET) -> httpx2.Response:
+    raw, now = json.dumps(body), datetime.now(UTC)
+    signature = Webhook(secret).sign("m-1", now, raw)
+    headers = {"webhook-id": "m-1", "webhook-timestamp": str(int(now.timestamp())), "webhook-signature": signature}
+    return httpx2.post(url, content=raw, headers={**headers, "Connection": "close"})
+
+
+def test_the_receiver_takes_both_shapes_and_knows_a_repeat(
+    receiver: str, shown: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = {"type": "message.send", "timestamp": "2031-04-02T10:00:00Z", "data": MESSAGE}
+    assert [post(receiver, one).json() for _ in range(2)] == [{"provider_id": "s_1"}] * 2
+    both = {
+        "type": "messages.send",
+        "timestamp": one["timestamp"],
+        "data": {"messages": [MESSAGE, MESSAGE | {"id": "2"}]},
+    }
+    results = [{"id": "s_1", "status": "accepted"}, {"id": "2", "status": "accepted"}]
+    assert post(receiver, both).json() == {"results": results}
+    assert capsys.readouterr().out.count("to +33612345678 by ACME : Hello Ana\n") == 2
+    assert shown["KNOWN"] == {"s_1", "2"}
+    stranger = post(receiver, one, secret="whsec_" + "A" * 32)
+    assert (stranger.status_code, len(shown["KNOWN"])) == (401, 2)
+    assert httpx2.post(receiver, content=b"{}", headers={"Connection": "close"}).status_code == 401
+
+
+def test_what_tells_an_event_signs_it(receiver: str, shown: dict[str, Any]) -> None:
+    event = json.loads(blocks("json")[2])
+    answer = shown["tell"](
+        receiver, {**event, "type": "message.send", "data": MESSAGE}
+    )  # a receiver checks it as we do
+    assert answer == {"provider_id": "s_1"}
+
+
+def test_the_settings_shown_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACME_GATEWAY_SECRET", SECRET)
+    monkeypatch.setenv("ACME_TEXTS_CALLBACK", "a-callback-secret")
+    (toml,) = blocks("toml")
+    document = tomllib.loads(toml)
+    document["tenants"]["acme"] |= {
+        "api_url": "https://api5.optimove.net",
+        "api_key": "key",
+        "listener_secret": "a-listener-secret-0",
+    }
+    webhook = read(document, path=Path("x.toml")).tenants["acme"].channels["texts"].webhook
+    assert webhook
+    assert webhook.secrets[0].reveal() == SECRET
+
+
+def test_the_shapes_shown_are_json() -> None:
+    one, several, event = map(json.loads, blocks("json"))
+    assert one["data"].keys() >= MESSAGE.keys()
+    assert several["data"]["messages"][0]["id"] == one["data"]["id"] == event["id"]
