@@ -3,8 +3,7 @@
 import io
 import socket
 import ssl
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from errno import EACCES
 from functools import partial
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
@@ -125,11 +124,10 @@ class GuardedHttp:
         self._resolver = resolver
         self._sessions: dict[str, aiohttp.ClientSession] = {}  # by the URL's scheme, as the guard depends on it
 
-    @asynccontextmanager
     async def request(
         self, method: str, url: str, *, headers: Mapping[str, str] | None = None, body: bytes = b""
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Send a request; the answer's status and headers are there inside of `async with`.
+    ) -> aiohttp.ClientResponse:
+        """Send a request; gives its answer, to be opened by `async with`, when status and headers are there.
 
         Raises one of NOTHING_WRITTEN when there is no connection, of NO_ANSWER for the rest (which has those in it).
         """
@@ -139,17 +137,11 @@ class GuardedHttp:
             raise aiohttp.InvalidURL(url) from error
         if target.scheme not in ("http", "https") or not target.host:  # aiohttp also knows tcp:// and none
             raise aiohttp.NonHttpUrlClientError(target)
-        async with await self._answer(self._session(target.scheme), method, target, headers, body) as response:
-            yield response
-
-    @staticmethod
-    async def _answer(
-        session: aiohttp.ClientSession, method: str, url: URL, headers: Mapping[str, str] | None, body: bytes
-    ) -> aiohttp.ClientResponse:
+        session = self._session(target.scheme)
         for _ in range(_TRIES_UNWRITTEN):
             data = io.BytesIO(body) if len(body) >= _LARGE_BODY else body or None
             try:
-                return await session.request(method, url, headers=headers, data=data, allow_redirects=False)
+                return await session.request(method, target, headers=headers, data=data, allow_redirects=False)
             except aiohttp.ClientOSError as error:
                 # The server closed a connection that rested as we took it: aiohttp did not write to it, and what is not
                 # large is written in one piece.
@@ -218,9 +210,13 @@ async def read_limited(response: aiohttp.ClientResponse, limit: int = LARGEST_AN
 
     It is not where it is longer, or the connection is cut, or the time is over.
     """
+    content = response.content
+    if content.is_eof():  # as most are: all of it came together with the headers
+        body = content.read_nowait(-1)
+        return body[:limit], len(body) <= limit
     parts, left = [], limit
     try:
-        async for part in response.content.iter_any():
+        async for part in content.iter_any():
             parts.append(part[:left])
             left -= len(part)
             if left < 0:
