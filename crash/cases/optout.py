@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
+import httpx2
 import psycopg
 
 from crash.cases._campaign import Case, concluded
@@ -156,22 +157,26 @@ async def _say_no(house: House, links: Sequence[Link], troubles: list[str]) -> l
         url = f"http://127.0.0.1:{house.listen}/u/{link.token}"
         async with free:
             asked_at = time.time()
-            status = (await house.optimove.post(url, content=ONE_CLICK, headers=FORM)).status_code
+            try:
+                status: int | str = (await house.optimove.post(url, content=ONE_CLICK, headers=FORM)).status_code
+            except httpx2.TransportError as error:
+                status = type(error).__name__
         if status == 200:
             said.append(Said(link.customer_id, link.sid, asked_at, time.time()))
         else:
             troubles.append(f"an opt-out was answered with {status}")
 
     waiting = deque(links)
+    following: list[asyncio.Task[None]] = []
 
     async def all_followed() -> bool:
         ((gone,),) = await house.rows(_GONE)
         while waiting and waiting[0].due <= int(gone):
-            following.create_task(follow(waiting.popleft()))
+            following.append(asyncio.create_task(follow(waiting.popleft())))
         return not waiting
 
-    async with asyncio.TaskGroup() as following:
-        await house.until(all_followed, "the campaign did not come to its end", seconds=600)
+    await house.until(all_followed, "the campaign did not come to its end", seconds=600)
+    await asyncio.gather(*following)
     return said
 
 
@@ -193,7 +198,7 @@ async def _judge(house: House, verdict: Verdict, said: Sequence[Said], *, late_s
         ("  when their group had started", str(len(delays))),
         ("  of those arrived after the 200", str(sum(delay > 0 for delay in delays))),
         ("  the latest of them", f"{max([0.0, *delays]):.2f} s after it"),
-        ("  the slowest 200", f"{max(one.answered_at - one.asked_at for one in said):.2f} s"),
+        ("  the slowest 200", f"{max((one.answered_at - one.asked_at for one in said), default=0.0):.2f} s"),
     ]
     missed = {
         "opt-outs answered with 200 and not kept": told - order.keys(),
