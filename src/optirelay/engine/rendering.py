@@ -59,7 +59,5 @@ async def _prepared(ctx: Context, tenant: TenantId, channel: ChannelName, taken:
             content = await ledger.templates.content(channel, taken.template_id, taken.template_version)
         settings = ctx.channel_settings(tenant, channel)
         whole_mail = ctx.channels[tenant, channel].takes_mail
-        ctx.prepared[key] = prepare(
-            content, default_sender=settings.sender, kind=settings.kind, whole_mail=whole_mail
-        )
+        ctx.prepared[key] = prepare(content, default_sender=settings.sender, kind=settings.kind, whole_mail=whole_mail)
     return ctx.prepared[key]
