@@ -13,8 +13,8 @@ import uvloop
 from crash.cases import CASES, Case
 from crash.compare import Verdict
 from crash.errors import Failed
-from crash.house import fresh_folder
-from crash.run import CONTRACTS, Trial, crash
+from crash.house import CONTRACTS, fresh_folder
+from crash.run import Trial, crash
 from crash.show import Progress, print_verdict
 
 DESCRIPTION = """\
@@ -56,14 +56,19 @@ def read_arguments(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--kills", type=int, default=50, help="and as many cuts and delays (default 50)")
     parser.add_argument("--seed", type=int, default=1, help="another one, other instants (default 1)")
     parser.add_argument("--channel", choices=list(CONTRACTS), default="smtp", help="the receiver (default smtp)")
-    parser.add_argument("--contract", choices=sorted(set(CONTRACTS.values())), help="what the channel's repeats do")
-    parser.add_argument("--case", choices=list(CASES), help="one broken thing instead, on SMTP")
+    parser.add_argument(
+        "--contract",
+        choices=sorted({contract for contracts in CONTRACTS.values() for contract in contracts}),
+        help="keyed: the receiver honours ids; hold: it does not (default: smtp hold, webhook keyed)",
+    )
+    parser.add_argument("--case", choices=list(CASES), help="one thing alone instead")
     parser.add_argument("--seconds", type=float, default=120.0, help="of --case churn (default 120)")
     parser.add_argument("--keep", action="store_true", help="keep the folder with all logs; it is also kept at a miss")
     asked = parser.parse_args(words)
-    asked.contract = asked.contract or CONTRACTS[asked.channel]
-    if asked.contract != CONTRACTS[asked.channel]:
-        parser.error(f"channel {asked.channel} has the contract {CONTRACTS[asked.channel]}, and no other")
+    possible = CONTRACTS[asked.channel]
+    asked.contract = asked.contract or possible[0]
+    if asked.contract not in possible:
+        parser.error(f"channel {asked.channel} has the contract {' or '.join(possible)}, and no other")
     return asked
 
 
@@ -81,9 +86,11 @@ def what_is_asked(asked: argparse.Namespace, folder: Path) -> tuple[str, Callabl
         case = CASES[asked.case]
         print(inspect.getdoc(case), end="\n\n", flush=True)
         return f"case {asked.case}", lambda: case(Case(folder=folder, say=say, seconds=asked.seconds))
-    trial = Trial(messages=asked.messages, kills=asked.kills, seed=asked.seed, channel=asked.channel)
+    trial = Trial(
+        messages=asked.messages, kills=asked.kills, seed=asked.seed, channel=asked.channel, contract=asked.contract
+    )
     title = f"{trial.messages} messages, {trial.kills} kills, seed {trial.seed}"
-    return f"{title}, channel {trial.channel}, contract {asked.contract}", lambda: crash(trial, folder, say)
+    return f"{title}, channel {trial.channel}, contract {trial.contract}", lambda: crash(trial, folder, say)
 
 
 def keep(folder: Path, *, kept: bool) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from crash.house import CHANNEL, TENANT, House
-from crash.receivers import Receipt
+from crash.receipts import Receipt
 from optirelay.store.sids import sid_of
 
 SENT = 0  # Optimove's number for it, of interactions and of metrics
@@ -61,6 +61,8 @@ class Verdict:
     in_doubt_arrived: int = 0
     reports_in_doubt: int = 0
     allowed_in_doubt: int = 0
+    # Told by a case:
+    more: list[tuple[str, str]] = field(default_factory=list)  # what else it counted
     troubles: list[str] = field(default_factory=list)  # what else was promised and not kept
 
     def missed(self) -> list[str]:

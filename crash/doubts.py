@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from crash.compare import Verdict
+from crash.compare import SENT, Verdict
 from crash.house import House
 from crash.plan import LONGEST_DELAY_SECONDS
 from crash.watch import settled
@@ -77,8 +77,8 @@ async def _tell_the_rest(house: House, campaign: int) -> None:
 
     async def all_told() -> bool:
         told = [call["body"] for call in await house.told("interactions")]
-        count = sum(len(body["CustomerIDs"]) for body in told if int(body["CampaignID"]) == campaign)
-        return count >= int(accepted)
+        sent = [body for body in told if (int(body["CampaignID"]), int(body["EventID"])) == (campaign, SENT)]
+        return sum(len(body["CustomerIDs"]) for body in sent) >= int(accepted)
 
     for _ in range(int(TOLD_SECONDS)):
         if await all_told() or await house.rows("select 1 from report_batch where state = 'in_doubt'"):

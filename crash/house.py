@@ -5,12 +5,12 @@ Every process of ours reaches database, Optimove and receiver through a proxy of
 
 import asyncio
 import json
-import os
 import secrets
 import shutil
 import sys
 import tempfile
 import time
+from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -22,17 +22,18 @@ import psycopg
 
 from crash.errors import Failed
 from crash.postgres import Postgres, free_port
-from crash.processes import Kept
+from crash.processes import Kept, environment, start_helper
 from crash.proxy import Fault, Proxy
-from crash.receivers import Receipt, read_receipts
+from crash.receipts import ReceiverLog
 from crash.small_disk import SmallDisk
 from optirelay.store.embedded import reachable
 
-HERE = Path(__file__).parent
 TENANT = 7001
 CHANNEL = 504
 TEMPLATES = (17, 18, 19)
 CONNECTIONS = 10
+CONTRACTS = {"smtp": ("hold",), "webhook": ("keyed", "hold")}
+"""Of each channel, its usual one first: what its receiver makes of the same message again."""
 WEB, WORKERS = "web", ("worker 1", "worker 2")
 DATABASE, OPTIMOVE, RECEIVER = "database", "optimove", "receiver"
 
@@ -43,6 +44,7 @@ data_dir = "data"
 listen = "127.0.0.1:{listen}"
 workers = 0
 takeover_after = "{takeover_after}"
+allow_networks = ["127.0.0.0/8"]
 
 [tenants.acme]
 api_url = "http://127.0.0.1:{optimove}"
@@ -54,15 +56,24 @@ kind = "email"
 scheduled_id = 504
 from = "Acme <news@acme.example>"
 personalization = ["FIRST_NAME", "COUNTRY"]
-provider = "{provider}"
+provider = "{channel}"
+
+[tenants.acme.channels.newsletter.{channel}]
 """
-SMTP_SETTINGS = """
-[tenants.acme.channels.newsletter.smtp]
+CHANNEL_SETTINGS = {
+    "smtp": """\
 host = "127.0.0.1"
 port = {receiver}
 security = "none"
 connections = 10
-"""
+""",
+    "webhook": """\
+url = "http://127.0.0.1:{receiver}/send"
+secret = "{signing_secret}"
+contract = "{contract}"
+concurrency = 10
+""",
+}
 SCENARIO = """\
 [[tenants]]
 id = 7001
@@ -88,7 +99,8 @@ subject: Template {number}
 class Wanted:
     """What house is wanted."""
 
-    channel: str = "smtp"  # or keyed
+    channel: str = "smtp"
+    contract: str = "hold"
     customers: int
     page_cap: int = 2000
     takeover_after: str = "5s"
@@ -108,6 +120,7 @@ class House:
         self.proxies: dict[tuple[str, str], Proxy] = {}
         self.listen = free_port()
         self.secret = secrets.token_hex(16)
+        self._signing_secret = f"whsec_{b64encode(secrets.token_bytes(24)).decode()}"
         self.postgres: Postgres
         self.receiver: ReceiverLog
         self.optimove: httpx2.AsyncClient  # straight to the simulator
@@ -160,7 +173,7 @@ class House:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            env=environment(self._receiver_port("operator")),
+            env=environment(),
         )
         out, errors = await process.communicate()
         assert process.returncode is not None
@@ -200,7 +213,14 @@ class House:
 
     async def open(self, stack: AsyncExitStack) -> None:
         """Start all but our own processes, and push the templates."""
-        self.receiver = await ReceiverLog.start(stack, self.wanted.channel, self.folder / "receipts.tsv")
+        self.receiver = await ReceiverLog.start(
+            stack,
+            self.folder / "receipts.tsv",
+            channel=self.wanted.channel,
+            contract=self.wanted.contract,
+            secret=self._signing_secret,
+            doors=len(WORKERS),
+        )
         simulator = await self._start_simulator(stack)
         self.postgres = await stack.enter_async_context(
             Postgres(self.folder, settings=self.wanted.postgres, disk=self.wanted.disk).running()
@@ -242,16 +262,11 @@ class House:
                 "--with-parent",
             ),
             log=self.folder / f"{name}.log",
-            environment=environment(self._receiver_port(process)),
+            environment=environment(),
         )
 
-    def _receiver_port(self, process: str) -> int:
-        proxy = self.proxies.get((process, RECEIVER))
-        return self.receiver.ports[0] if proxy is None else proxy.port
-
     def _write_settings(self, process: str, ports: Mapping[str, int]) -> None:
-        keyed = self.wanted.channel == "keyed"
-        text = SETTINGS if keyed else SETTINGS + SMTP_SETTINGS
+        text = SETTINGS + CHANNEL_SETTINGS[self.wanted.channel]
         config = self.folder / f"{process.replace(' ', '-')}.toml"
         config.write_text(
             text.format(
@@ -260,7 +275,9 @@ class House:
                 optimove=ports[OPTIMOVE],
                 receiver=ports[RECEIVER],
                 secret=self.secret,
-                provider="crash-keyed" if keyed else "smtp",
+                channel=self.wanted.channel,
+                contract=self.wanted.contract,
+                signing_secret=self._signing_secret,
                 takeover_after=self.wanted.takeover_after,
             )
         )
@@ -279,93 +296,8 @@ class House:
         scenario = self.folder / "scenario.toml"
         scenario.write_text(SCENARIO.format(customers=self.wanted.customers, page_cap=self.wanted.page_cap))
         words = ("-m", "optirelay", "simulate", "--listen", "127.0.0.1:0", "--scenario", str(scenario))
-        line = await start_helper(stack, words, self.folder / "simulator.log", environment(0))
+        line = await start_helper(stack, words, self.folder / "simulator.log")
         return int(line.strip().rpartition(":")[2])
-
-
-class ReceiverLog:
-    """The receiver, and what it has written down."""
-
-    def __init__(self, path: Path, ports: list[int], process: asyncio.subprocess.Process) -> None:
-        self.path = path
-        self.ports = ports
-        self._process = process
-        self._read = 0
-        self._count = 0
-
-    @classmethod
-    async def start(cls, stack: AsyncExitStack, kind: str, path: Path) -> "ReceiverLog":
-        """Start one with a door for each worker; it ends with us."""
-        path.touch()
-        words = ("-m", "crash.receivers", kind, str(path), str(len(WORKERS)))
-        found: list[asyncio.subprocess.Process] = []
-        line = await start_helper(stack, words, path.with_suffix(".log"), environment(0), started=found.append)
-        return cls(path, json.loads(line), found[0])
-
-    @property
-    def count(self) -> int:
-        """How many messages have arrived so far."""
-        with self.path.open("rb") as log:
-            log.seek(self._read)
-            new = log.read()
-        whole = new[: new.rfind(b"\n") + 1]
-        self._read += len(whole)
-        self._count += whole.count(b"\n") - whole.count(b"\tagain\n")
-        return self._count
-
-    def receipts(self) -> list[Receipt]:
-        """All of them."""
-        with self.path.open(encoding="utf-8") as log:
-            return read_receipts(log)
-
-    def pace(self, seconds: float) -> None:
-        """How long it works on each message from now on."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(f"{seconds}\n".encode())
-
-
-async def start_helper(
-    stack: AsyncExitStack,
-    words: tuple[str, ...],
-    log: Path,
-    env: Mapping[str, str],
-    *,
-    started: Callable[[asyncio.subprocess.Process], None] = lambda _: None,
-) -> str:
-    """Start a Python process that is never killed, until the stack's end; the first line that it prints."""
-    with log.open("ab") as errors:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *words,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=errors,
-            env=dict(env),
-            start_new_session=True,
-        )
-    started(process)
-
-    async def end() -> None:
-        if process.returncode is None:
-            process.terminate()
-            await process.wait()
-
-    stack.push_async_callback(end)
-    assert process.stdout is not None
-    line = (await process.stdout.readline()).decode()
-    if not line:
-        raise Failed(f"{' '.join(words[:2])} did not start: {log.read_text(errors='replace')[-500:]}")
-    return line
-
-
-def environment(receiver_port: int) -> dict[str, str]:
-    """What our processes get: ours, the keyed channel's folder, and the port of the receiver that it speaks to."""
-    paths = [str(HERE / "keyed_channel"), str(HERE.parent), os.environ.get("PYTHONPATH", "")]
-    return {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(path for path in paths if path),
-        "CRASH_KEYED_PORT": str(receiver_port),
-    }
 
 
 @asynccontextmanager

@@ -1,11 +1,14 @@
-"""Our processes as a service manager keeps them: started again whenever they end."""
+"""Our processes as a service manager keeps them, started again whenever they end; and those that are never killed."""
 
 import asyncio
 import os
 import signal
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
+
+from crash.errors import Failed
 
 PAUSE_SECONDS = 0.5  # before one that ended by itself is started again
 STOP_SECONDS = 45.0
@@ -94,3 +97,42 @@ class Kept:
             await self._process.wait()
             if not self._killed:
                 await asyncio.sleep(PAUSE_SECONDS)
+
+
+async def start_helper(
+    stack: AsyncExitStack,
+    words: tuple[str, ...],
+    log: Path,
+    *,
+    started: Callable[[asyncio.subprocess.Process], None] = lambda _: None,
+) -> str:
+    """Start a Python process that is never killed, until the stack's end; the first line that it prints."""
+    with log.open("ab") as errors:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *words,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=errors,
+            env=environment(),
+            start_new_session=True,
+        )
+    started(process)
+
+    async def end() -> None:
+        if process.returncode is None:
+            process.terminate()
+            await process.wait()
+
+    stack.push_async_callback(end)
+    assert process.stdout is not None
+    line = (await process.stdout.readline()).decode()
+    if not line:
+        raise Failed(f"{' '.join(words[:2])} did not start: {log.read_text(errors='replace')[-500:]}")
+    return line
+
+
+def environment() -> dict[str, str]:
+    """What our processes get: our own, and where the project is."""
+    paths = [str(Path(__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in paths if path)}

@@ -13,7 +13,6 @@ from crash.plan import POSTGRES, Kill, Trip, plan
 from crash.watch import StandsStill, announced, is_over, settled
 
 CAMPAIGN = 90211
-CONTRACTS = {"smtp": "hold", "keyed": "keyed"}  # of each channel
 LOOK_SECONDS = 0.02
 ASK_SECONDS = 1.0  # between two looks at the ledger
 
@@ -25,18 +24,20 @@ class Trial:
     messages: int
     kills: int
     seed: int
-    channel: str = "smtp"  # hold; or keyed
+    channel: str = "smtp"
+    contract: str = "hold"
 
     @property
     def allowed_in_doubt(self) -> int:
         """A kill leaves at most one message a connection without an answer; of a keyed one none stays in doubt."""
-        return 0 if self.channel == "keyed" else self.kills * CONNECTIONS
+        return 0 if self.contract == "keyed" else self.kills * CONNECTIONS
 
 
 async def crash(trial: Trial, folder: Path, say: Callable[[str], None]) -> Verdict:
     """Carry it out in an empty folder. Raises Failed where it could not be."""
     wanted = Wanted(
         channel=trial.channel,
+        contract=trial.contract,
         customers=trial.messages,
         page_cap=max(100, min(2000, trial.messages // 10)),
         say=say,

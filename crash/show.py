@@ -35,7 +35,7 @@ def print_verdict(verdict: Verdict, title: str) -> None:
     console.print("Promises were missed." if missed else "Every promise was kept.")
 
 
-def _lines(verdict: Verdict) -> list[tuple[str, int, str]]:
+def _lines(verdict: Verdict) -> list[tuple[str, int | str, str]]:
     explained = ", ".join(f"{reason} {count}" for reason, count in sorted(verdict.explained.items()))
     return [
         ("expected", verdict.expected, ""),
@@ -49,4 +49,5 @@ def _lines(verdict: Verdict) -> list[tuple[str, int, str]]:
         ("  left by the operator", len(verdict.left_in_doubt), ""),
         ("accepted in the ledger", verdict.accepted, ""),
         ("reported to Optimove", verdict.reported, f"report calls that had been in doubt: {verdict.reports_in_doubt}"),
+        *((what, number, "") for what, number in verdict.more),
     ]

@@ -1,4 +1,4 @@
-"""One broken thing at a time; each case says what it does, what must come of it, and what it saw."""
+"""One thing at a time, most of them broken; each case says what it does, what must come of it, and what it saw."""
 
 from collections.abc import Awaitable, Callable
 
@@ -7,6 +7,7 @@ from crash.cases.churn import churn
 from crash.cases.clock import clock
 from crash.cases.database import database_away, postgres
 from crash.cases.disk import disk_full
+from crash.cases.optout import optout_race
 from crash.cases.workers import cut_off, stopped
 from crash.compare import Verdict
 
@@ -18,6 +19,7 @@ CASES: dict[str, Callable[[Case], Awaitable[Verdict]]] = {
     "disk-full": disk_full,
     "clock": clock,
     "churn": churn,
+    "optout-race": optout_race,
 }
 
 __all__ = ["CASES", "Case"]

@@ -20,6 +20,7 @@ class Case:
     messages: int = 5000
     takeover_after: str = "5s"
     seconds: float = 120.0  # of what takes long
+    late_seconds: float = 1.0  # after the answer to an opt-out, a message may still arrive
 
     @property
     def lease_seconds(self) -> float:

@@ -24,9 +24,9 @@ def folder() -> Iterator[Path]:
         yield made
 
 
-async def verdict_on(name: str, folder: Path) -> Verdict:
+async def verdict_on(name: str, folder: Path, *, messages: int = MESSAGES) -> Verdict:
     """Carry a case out; where the machine lacks its tool, a skip that names it, and in CI a failure."""
-    case = Case(folder=folder, say=print, messages=MESSAGES, takeover_after="2s", seconds=14)
+    case = Case(folder=folder, say=print, messages=messages, takeover_after="2s", seconds=14, late_seconds=10)
     try:
         return await CASES[name](case)
     except Missing as missing:
@@ -35,9 +35,10 @@ async def verdict_on(name: str, folder: Path) -> Verdict:
         pytest.skip(str(missing))
 
 
-@pytest.mark.parametrize("channel", ["smtp", "keyed"])
-async def test_kills_at_random_instants_lose_and_double_nobody(folder: Path, channel: str) -> None:
-    verdict = await crash(Trial(messages=MESSAGES, kills=KILLS, seed=1, channel=channel), folder, print)
+@pytest.mark.parametrize(("channel", "contract"), [("smtp", "hold"), ("webhook", "keyed")])
+async def test_kills_at_random_instants_lose_and_double_nobody(folder: Path, channel: str, contract: str) -> None:
+    trial = Trial(messages=MESSAGES, kills=KILLS, seed=1, channel=channel, contract=contract)
+    verdict = await crash(trial, folder, print)
     assert verdict.missed() == []
     assert verdict.arrived == verdict.accepted == verdict.reported == MESSAGES - verdict.unusable
 
@@ -68,3 +69,7 @@ async def test_a_worker_whose_clock_is_off_takes_no_batch(folder: Path) -> None:
 
 async def test_a_worker_that_dies_again_and_again_does_not_slow_the_other_down(folder: Path) -> None:
     assert (await verdict_on("churn", folder)).missed() == []
+
+
+async def test_nobody_is_written_to_whose_opt_out_was_committed_before_their_group_started(folder: Path) -> None:
+    assert (await verdict_on("optout-race", folder, messages=MESSAGES // 2)).missed() == []
