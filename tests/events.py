@@ -14,6 +14,11 @@ async def called_back(house: House, *events: Mapping[str, Any], channel: Channel
     """They came in one callback, were recorded, and doubts that they decide are decided."""
     body = json.dumps({"events": events}).encode()
     await house.ctx.store.keep_callbacks([(ACME, channel, body, body)])
+    await recorded(house)
+
+
+async def recorded(house: House) -> None:
+    """What came is recorded."""
     while await pipeline.record(house.ctx):
         pass
     while await pipeline.compare_outcomes(house.ctx):

@@ -13,6 +13,7 @@ from psycopg.conninfo import conninfo_to_dict
 from tests import by_hand
 from tests.channels.smtp_servers import Mailbox, aiosmtpd_server
 from tests.conftest import MakeSettings
+from tests.events import recorded
 from tests.house import ACME, NEWSLETTER, House
 from tests.web.links import LETTERS, NOTHING_SAID, house_with_links, link_to, said, send_all, sent_link
 
@@ -49,6 +50,7 @@ async def test_who_unsubscribes_gets_no_more_of_that_channel_and_all_of_the_othe
         assert await said(house) == {"newsletter": (False, "link"), "letters": (None, None)}
         assert await said(house, "bo") == NOTHING_SAID
 
+        await recorded(house)
         [message] = await operate.messages(house.ctx, ACME, first, "ana")
         assert (message["state"], [event["event"] for event in message["events"]]) == ("unsubscribed", ["unsubscribed"])
         [shape] = await operate.campaigns(house.ctx, campaign_id=first)

@@ -1,10 +1,13 @@
 """What providers told of messages is kept, counted, and obeyed."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from hashlib import blake2b
+
+import msgspec
 
 from optirelay.engine import troubles
+from optirelay.engine.grouping import grouped
 from optirelay.model import ChannelName, DeliveryEvent, EventKind, TenantId
 from optirelay.stages import callbacks, outcomes
 from optirelay.store import Callback, Ledger, Store
@@ -14,8 +17,10 @@ from optirelay.store.link_tokens import Linked
 from optirelay.store.opt_outs import Statement, Suppression
 from optirelay.store.sids import BadSid, read_sid, sid_of
 
-Told = tuple[DeliveryEvent, int | None]
-"""An event, and the callback that it came by; None: it came by a link of ours."""
+BY_LINK = b"link "
+"""How the key of a callback begins that is none of a provider's: somebody followed a link of ours."""
+Told = tuple[DeliveryEvent, int]
+"""An event, and the callback that it came by."""
 
 
 async def keep_callbacks(ledger: Ledger, channel: ChannelName, group: Sequence[Callback]) -> None:
@@ -31,23 +36,46 @@ async def keep_callbacks(ledger: Ledger, channel: ChannelName, group: Sequence[C
     new = await _keep(ledger, channel, told)
     if unreadable:
         await troubles.tell_unreadable_callback(ledger, channel)
-    await _obey(ledger, channel, new)
+    by_link = {callback.id for callback in group if callback.key.startswith(BY_LINK)}  # obeyed when they came
+    await _obey(ledger, channel, [(event, message) for event, callback, message in new if callback not in by_link])
 
 
-async def unsubscribe(
-    store: Store, tenant: TenantId, linked: Linked, addressee: Addressee, now: datetime, *, source: str
-) -> None:
-    """Somebody followed the link of a message and wants no more of its channel; that is the message's event, too."""
-    sid = sid_of(linked.tenant, linked.planned_on, linked.message)
-    kind = EventKind.UNSUBSCRIBED
-    event = DeliveryEvent(blake2b(f"link {sid}".encode(), digest_size=16).digest(), sid, kind.value, kind, now)
-    said = Statement(addressee.customer_id, addressee.channel, now, opted_in=False, source=source)
-    async with store.tenant(tenant).transaction() as ledger:
-        await _keep(ledger, addressee.channel, [(event, None)])
-        await ledger.opt_outs.keep([said])
+@dataclass(frozen=True, slots=True)
+class Unsubscription:
+    """Somebody followed the link of a message and wants no more of its channel."""
+
+    tenant: TenantId
+    linked: Linked
+    addressee: Addressee
+    at: datetime
+    source: str
 
 
-async def _keep(ledger: Ledger, channel: ChannelName, told: Sequence[Told]) -> list[tuple[DeliveryEvent, NamedMessage]]:
+async def keep_unsubscriptions(store: Store, group: Sequence[Unsubscription]) -> None:
+    """From the commit on no group starts with them. That it is also an event of the message is recorded later, like
+    what a provider tells. Raises StoreUnavailable: nothing was kept."""
+    async with store.transaction() as everyone:
+        await everyone.add_callbacks([_as_callback(one) for one in group])
+        for tenant, of_tenant in sorted(grouped(group, lambda one: one.tenant)):
+            await everyone.ledger(store.number_of(tenant)).opt_outs.keep(
+                [
+                    Statement(
+                        one.addressee.customer_id, one.addressee.channel, one.at, opted_in=False, source=one.source
+                    )
+                    for one in of_tenant
+                ]
+            )
+
+
+def _as_callback(one: Unsubscription) -> tuple[TenantId, ChannelName, bytes, bytes]:
+    sid = sid_of(one.linked.tenant, one.linked.planned_on, one.linked.message)
+    event = {"event_id": f"link {sid}", "id": sid, "event": EventKind.UNSUBSCRIBED, "at": one.at}
+    return one.tenant, one.addressee.channel, BY_LINK + sid.encode(), msgspec.json.encode(event)
+
+
+async def _keep(
+    ledger: Ledger, channel: ChannelName, told: Sequence[Told]
+) -> list[tuple[DeliveryEvent, int, NamedMessage]]:
     """Keep events, each once, and count what they say; those that are new and name a message of the channel."""
     first: dict[bytes, Told] = {}
     for event, callback in told:
@@ -57,9 +85,9 @@ async def _keep(ledger: Ledger, channel: ChannelName, told: Sequence[Told]) -> l
     named = await _named(ledger, channel, [event for event, _ in first.values()])
     rows = sorted(_row(event, callback, named.get(event.identity)) for event, callback in first.values())
     kept = await ledger.events.keep(channel, rows)
-    new = [(row, first[row.identity][0], named[row.identity]) for row in rows if row.identity in kept & named.keys()]
-    await ledger.events.keep_facts([fact for row, event, message in new for fact in _facts(row, event, message)])
-    return [(event, message) for _, event, message in new]
+    new = [(row, *first[row.identity], named[row.identity]) for row in rows if row.identity in kept & named.keys()]
+    await ledger.events.keep_facts([fact for row, event, _, message in new for fact in _facts(row, event, message)])
+    return [(event, callback, message) for _, event, callback, message in new]
 
 
 async def _obey(ledger: Ledger, channel: ChannelName, new: Sequence[tuple[DeliveryEvent, NamedMessage]]) -> None:
@@ -90,7 +118,7 @@ async def _named(ledger: Ledger, channel: ChannelName, events: Sequence[Delivery
     return {events[message.place].identity: message for message in await ledger.events.named(channel, asked)}
 
 
-def _row(event: DeliveryEvent, callback: int | None, message: NamedMessage | None) -> EventRow:
+def _row(event: DeliveryEvent, callback: int, message: NamedMessage | None) -> EventRow:
     planned_on, number = (None, None) if message is None else read_sid(event.sid)[1:]
     undecided = (
         message is not None

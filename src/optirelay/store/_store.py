@@ -169,6 +169,19 @@ class Everyone:
             state=state,
         )
 
+    async def add_callbacks(self, callbacks: Sequence[tuple[TenantId, ChannelName, bytes, bytes]]) -> None:
+        """Keep raw bodies by their keys; at the commit, whoever reads them is woken."""
+        numbers = {name: number for number, name in self._names.items()}
+        tenants, channels, keys, bodies = zip(*callbacks, strict=True)
+        await self._sql.do(
+            "keep_callbacks",
+            tenants=[numbers[tenant] for tenant in tenants],
+            channels=list(channels),
+            keys=list(keys),
+            bodies=list(bodies),
+        )
+        await self._connection.execute(f"notify {CALLBACK_CHANNEL}")
+
     async def take_callbacks(self, limit: int) -> list[Callback]:
         """The oldest that nobody has read, locked until the transaction ends; of a tenant without settings none."""
         return await self._sql.rows(Callback, "take_callbacks", limit=limit, tenants=list(self._names))
@@ -275,16 +288,8 @@ class Store:
     async def keep_callbacks(self, callbacks: Sequence[tuple[TenantId, ChannelName, bytes, bytes]]) -> None:
         """Keep raw bodies by their keys, all in one commit, and wake whoever reads them. The same key within seven
         days is kept once. StoreUnavailable: nothing was kept."""
-        tenants, channels, keys, bodies = zip(*callbacks, strict=True)
-        async with _connection(self.pool) as connection, connection.transaction():
-            await Statements(connection, "everyone", {}).do(
-                "keep_callbacks",
-                tenants=[self._tenants[tenant].id for tenant in tenants],
-                channels=list(channels),
-                keys=list(keys),
-                bodies=list(bodies),
-            )
-            await connection.execute(f"notify {CALLBACK_CHANNEL}")
+        async with self.transaction() as everyone:
+            await everyone.add_callbacks(callbacks)
 
     async def seen(self, worker: str, host: str, pid: int) -> float:
         """This worker is alive; the database's clock, in seconds since 1970."""

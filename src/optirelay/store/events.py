@@ -35,7 +35,7 @@ class EventRow(NamedTuple):
     rank: int
     at: datetime
     open: bool
-    callback: int | None
+    callback: int
 
 
 class Fact(NamedTuple):

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import msgspec
 import structlog
@@ -18,6 +18,7 @@ from optirelay.signatures import read_key, verify
 from optirelay.stages.callbacks import MalformedCallback, events_in, is_readable
 from optirelay.stages.notifications import MalformedNotification, read
 from optirelay.store import Store, StoreUnavailable
+from optirelay.web.keeping import Keeper
 from optirelay.web.unsubscribe import TRY_LATER, Unsubscribing
 
 Scope = MutableMapping[str, Any]
@@ -39,8 +40,8 @@ class WebApp:
 
     def __init__(self, settings: Settings, store: Store) -> None:
         self._store = store
-        self._notifications = _Keeper(store.keep_notifications)
-        self._callbacks = _Keeper(store.keep_callbacks)
+        self._notifications = Keeper(store.keep_notifications)
+        self._callbacks = Keeper(store.keep_callbacks)
         self._measuring = asyncio.Lock()
         self.use(settings)
 
@@ -210,42 +211,6 @@ def _verified(caller: _Caller, scope: Scope, body: bytes) -> bytes:
     if not verify(caller.keys, webhook_id, timestamp, signature, body, utc_now()):
         raise _NotSigned
     return blake2b(webhook_id, digest_size=16).digest()
-
-
-Request = TypeVar("Request")
-
-
-class _Keeper(Generic[Request]):
-    """Keeps requests in groups: what arrives while one commit is under way shares the next."""
-
-    def __init__(self, keep: Callable[[Sequence[Request]], Awaitable[None]]) -> None:
-        self._keep = keep
-        self._waiting: list[tuple[Request, asyncio.Future[None]]] = []
-        self._busy: asyncio.Task[None] | None = None
-
-    async def keep(self, request: Request) -> None:
-        """Returns when it is durable. StoreUnavailable: it may not be."""
-        kept: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((request, kept))
-        if self._busy is None or self._busy.done():
-            self._busy = asyncio.create_task(self._keep_all())
-        await kept
-
-    async def _keep_all(self) -> None:
-        while self._waiting:
-            group, self._waiting = self._waiting, []
-            try:
-                await self._keep([request for request, _ in group])
-            except Exception as error:
-                if not isinstance(error, StoreUnavailable):
-                    log.exception("requests_not_kept")
-                for _, kept in group:
-                    if not kept.done():
-                        kept.set_exception(StoreUnavailable(str(error)))
-            else:
-                for _, kept in group:
-                    if not kept.done():
-                        kept.set_result(None)
 
 
 async def _read_body(scope: Scope, receive: Receive) -> bytes | None:

@@ -3,19 +3,21 @@
 import re
 from collections.abc import Sequence
 from email.utils import parseaddr
+from functools import partial
 from html import escape
 from importlib.resources import files
 from string import Template
 from typing import NamedTuple
 
 from optirelay.clock import utc_now
-from optirelay.engine import recording
 from optirelay.engine.operate import masked
+from optirelay.engine.recording import Unsubscription, keep_unsubscriptions
 from optirelay.model import ChannelKind, TenantId
 from optirelay.settings import Settings
 from optirelay.store import Store
 from optirelay.store.events import Addressee
 from optirelay.store.link_tokens import Linked
+from optirelay.web.keeping import Keeper
 
 # One field with one value, in either encoding of a form.
 _ONE_CLICK = re.compile(
@@ -43,6 +45,7 @@ class Unsubscribing:
     def __init__(self, settings: Settings, store: Store) -> None:
         self._settings = settings
         self._store = store
+        self._keeper = Keeper(partial(keep_unsubscriptions, store))
 
     async def ask(self, token: str) -> Page:
         """The question; nothing changes. 404 where the link was not made here. Raises StoreUnavailable."""
@@ -53,7 +56,7 @@ class Unsubscribing:
         return 200, _HEADERS, self._page("Unsubscribe?", _ASK, tenant, addressee)
 
     async def carry_out(self, token: str, body: bytes) -> Page:
-        """No more messages of the channel for this customer; the same again changes nothing. Raises StoreUnavailable.
+        """No more messages of the channel for this customer. Raises StoreUnavailable.
 
         https://datatracker.ietf.org/doc/html/rfc8058
         """
@@ -62,7 +65,7 @@ class Unsubscribing:
             return _NOT_FOUND
         tenant, linked, addressee = found
         source = "one_click" if _ONE_CLICK.search(body) else "link"
-        await recording.unsubscribe(self._store, tenant, linked, addressee, utc_now(), source=source)
+        await self._keeper.keep(Unsubscription(tenant, linked, addressee, utc_now(), source))
         return 200, _HEADERS, self._page("You are unsubscribed", _DONE, tenant, addressee)
 
     async def _find(self, token: str) -> tuple[TenantId, Linked, Addressee] | None:

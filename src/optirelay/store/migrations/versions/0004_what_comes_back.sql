@@ -15,7 +15,7 @@ alter table tenant add column link_key bytea;
 create table callback (
   tenant int not null,
   channel text not null,
-  key bytea not null, -- the hash of its webhook-id, or of its bytes where it has none
+  key bytea not null, -- the hash of its webhook-id, or of its bytes where it has none; "link " and the sid where it came by a link of ours
   id bigint generated always as identity,
   body bytea not null,
   received_at timestamptz not null default clock_timestamp(),
@@ -36,7 +36,7 @@ create table delivery_event (
   rank smallint not null,    -- how far it carries the message; 0: nowhere
   at timestamptz not null,
   open boolean not null,     -- the message was in doubt, or had no outcome yet: once it has one, they are compared
-  callback bigint,           -- where the raw is; null: it came by a link of ours
+  callback bigint not null,  -- where the raw is
   primary key (tenant, channel, identity)
 );
 create index delivery_event_message on delivery_event (tenant, planned_on, message) where message is not null;
