@@ -18,7 +18,7 @@ from benchmarks.table import Line
 from optirelay.signatures import read_key, sign
 from optirelay.store.sids import sid_of
 
-CONNECTIONS = 64
+CONNECTIONS = 256
 SECRET = "whsec_" + "QmVuY2htYXJrcyBhcmUgbm90IHNlY3JldCwgYnV0IGZ1bg=="
 MORE = """callback_secret = "bench-callbacks"
 

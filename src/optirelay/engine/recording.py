@@ -1,8 +1,8 @@
 """What providers told of messages is kept, counted, and obeyed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 
 import msgspec
 
@@ -82,10 +82,15 @@ async def _keep(
         first.setdefault(event.identity, (event, callback))
     if not first:
         return []
-    named = await _named(ledger, channel, [event for event, _ in first.values()])
-    rows = sorted(_row(event, callback, named.get(event.identity)) for event, callback in first.values())
+    keys = {identity: key for identity, (event, _) in first.items() if (key := _key(ledger, event)) is not None}
+    named = await _named(ledger, channel, keys)
+    rows = sorted(_row(*first[identity], keys.get(identity), named.get(identity)) for identity in first)
     kept = await ledger.events.keep(channel, rows)
-    new = [(row, *first[row.identity], named[row.identity]) for row in rows if row.identity in kept & named.keys()]
+    new = [
+        (row, *first[row.identity], message)
+        for row in rows
+        if row.identity in kept and (message := named.get(row.identity)) is not None
+    ]
     await ledger.events.keep_facts([fact for row, event, _, message in new for fact in _facts(row, event, message)])
     return [(event, callback, message) for _, event, callback, message in new]
 
@@ -105,29 +110,33 @@ async def _obey(ledger: Ledger, channel: ChannelName, new: Sequence[tuple[Delive
     await ledger.opt_outs.suppress(suppressions)
 
 
-async def _named(ledger: Ledger, channel: ChannelName, events: Sequence[DeliveryEvent]) -> dict[bytes, NamedMessage]:
+def _key(ledger: Ledger, event: DeliveryEvent) -> tuple[date, int] | None:
+    """Day and number of the message that an event names, where it is one of this tenant's."""
+    try:
+        tenant, day, message = read_sid(event.sid)
+    except BadSid:
+        return None
+    return (day, message) if tenant == ledger.number else None
+
+
+async def _named(
+    ledger: Ledger, channel: ChannelName, keys: Mapping[bytes, tuple[date, int]]
+) -> dict[bytes, NamedMessage]:
     """The messages of this channel that events name, by the event."""
-    asked = []
-    for place, event in enumerate(events):
-        try:
-            of_tenant, day, message = read_sid(event.sid)
-        except BadSid:
-            continue
-        if of_tenant == ledger.number:
-            asked.append((place, day, message))
-    return {events[message.place].identity: message for message in await ledger.events.named(channel, asked)}
+    identities = list(keys)
+    asked = [(place, *keys[identity]) for place, identity in enumerate(identities)]
+    return {identities[message.place]: message for message in await ledger.events.named(channel, asked)}
 
 
-def _row(event: DeliveryEvent, callback: int, message: NamedMessage | None) -> EventRow:
-    planned_on, number = (None, None) if message is None else read_sid(event.sid)[1:]
+def _row(event: DeliveryEvent, callback: int, key: tuple[date, int] | None, message: NamedMessage | None) -> EventRow:
+    planned_on, number = (None, None) if message is None or key is None else key
     undecided = (
         message is not None
         and event.kind is not None
         and outcomes.is_undecided(message.state, message.reason, by_event=bool(message.by_event))
     )
-    kind = None if event.kind is None else event.kind.value
     return EventRow(
-        event.identity, planned_on, number, event.name, kind, outcomes.rank(event), event.at, undecided, callback
+        event.identity, planned_on, number, event.name, event.kind, outcomes.rank(event), event.at, undecided, callback
     )
 
 

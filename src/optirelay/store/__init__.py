@@ -4,13 +4,12 @@ from optirelay.store._store import (
     BATCH_CHANNEL,
     CALLBACK_CHANNEL,
     NOTIFICATION_CHANNEL,
-    Callback,
     Ledger,
-    Notification,
     Store,
     StoreUnavailable,
     TenantStore,
 )
+from optirelay.store.arrivals import Callback, Notification
 
 __all__ = [
     "BATCH_CHANNEL",

@@ -17,6 +17,7 @@ from optirelay.errors import NeedsOperator, TryLater
 from optirelay.model import ChannelName, TenantId
 from optirelay.store._migrate import migrate
 from optirelay.store._sql import Statements
+from optirelay.store.arrivals import Callback, Notification, ProblemRow
 from optirelay.store.audit import Audit
 from optirelay.store.batches import Batches
 from optirelay.store.budget import Budget
@@ -40,42 +41,6 @@ BATCH_CHANNEL = "optirelay_batch"
 
 class StoreUnavailable(TryLater):
     """PostgreSQL does not answer; nothing was kept."""
-
-
-@dataclass(frozen=True, slots=True)
-class Notification:
-    """One request of Optimove as it arrived."""
-
-    tenant: int
-    id: int
-    hash: bytes
-    body: bytes = field(repr=False)
-    received_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Callback:
-    """One request of a provider as it arrived."""
-
-    tenant: int
-    channel: ChannelName
-    key: bytes
-    id: int
-    body: bytes = field(repr=False)
-    received_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class ProblemRow:
-    """One problem, as the operator is shown it."""
-
-    kind: str
-    tenant: TenantId | None
-    channel: str | None
-    campaign_id: str | None
-    since: datetime
-    problem: str
-    mend: str
 
 
 class Ledger:
@@ -183,7 +148,11 @@ class Everyone:
         await self._connection.execute(f"notify {CALLBACK_CHANNEL}")
 
     async def take_callbacks(self, limit: int) -> list[Callback]:
-        """The oldest that nobody has read, locked until the transaction ends; of a tenant without settings none."""
+        """The oldest that nobody has read, locked until the transaction ends; of a tenant without settings none.
+
+        The commit waits for no disk: what a crash undoes is taken again, and whatever is flushed later flushes it, too.
+        """
+        await self._connection.execute("set local synchronous_commit = off")
         return await self._sql.rows(Callback, "take_callbacks", limit=limit, tenants=list(self._names))
 
     async def settle_callbacks(self, callbacks: Sequence[Callback], state: str) -> None:
