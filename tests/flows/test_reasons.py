@@ -10,7 +10,8 @@ from tests.house import ACME, NEWSLETTER, NOBODY_YET, House, open_house
 
 from optirelay.engine import operate
 from optirelay.engine.syncing import keep_template
-from optirelay.model import Refusal, Skip, TemplateContent, TemplateId
+from optirelay.model import CustomerId, Refusal, Skip, TemplateContent, TemplateId
+from optirelay.store.opt_outs import Statement
 
 
 class FussyServer(ScriptedServer):
@@ -38,6 +39,8 @@ ROWS: dict[Skip | Refusal, dict[str, Any]] = {
     Skip.NO_ADDRESS: {"CustomerAttributes": [None, "Ana"]},
     Skip.BAD_ADDRESS: {"CustomerAttributes": ["ana at example.com", "Ana"]},
     Skip.NOT_ALLOWED: {"CustomerAttributes": ["ana@example.org", "Ana"]},
+    Skip.OPTED_OUT: {},
+    Skip.SUPPRESSED: {},
     Skip.EXPIRED: {"ScheduledTime": in_days(-2)},
     Skip.CANCELLED: {"ScheduledTime": in_days(2)},
     Skip.MISSING_PERSONALIZATION: {"TemplateID": NEEDS_CITY},
@@ -69,6 +72,14 @@ async def push(house: House, number: int, content: TemplateContent) -> None:
         )
 
 
+async def say_no(house: House) -> None:
+    """Two of them did, before the campaign."""
+    async with house.ctx.store.tenant(ACME).transaction() as ledger:
+        customer = CustomerId(Skip.OPTED_OUT)
+        await ledger.opt_outs.keep([Statement(customer, NEWSLETTER, datetime.now(UTC), opted_in=False, source="test")])
+    await operate.suppress(house.ctx, ACME, f"{Skip.SUPPRESSED}@example.com", None, "test")
+
+
 async def shape(house: House) -> dict[str, Any]:
     shapes = await operate.campaigns(house.ctx)
     return shapes[0] if shapes else {"planned": 0, "handed_over": 0}
@@ -89,6 +100,7 @@ async def test_every_reason_of_a_skip_and_of_a_refusal(make_settings: MakeSettin
             await push(house, PLAIN, TemplateContent("Hello", "<p>Hello</p>"))
             await push(house, NEEDS_CITY, TemplateContent("Hello", "<p>{{ CITY }}</p>", required=("CITY",)))
             await push(house, BREAKS, TemplateContent("Hello", "<p>{{ FIRST_NAME | divided_by: 0 }}</p>"))
+            await say_no(house)
             campaign_id = await house.plan(rows=rows())
             await house.fire(campaign_id)
 

@@ -83,7 +83,10 @@ with taken as (
   left join outcome o on o.tenant = e.tenant and o.planned_on = e.planned_on and o.message = e.message
   where e.tenant = %(tenant)s and e.campaign = %(campaign)s and e.told is not null
     and (e.kind not in ('sent', 'dropped') or (e.kind = 'sent' and o.state = 'accepted' and b.told is null)
-         or (e.kind = 'dropped' and (o.state = 'accepted' or b.told is null)))
+         or (e.kind = 'dropped' and o.state = 'refused' and b.told is null)
+         or (e.kind = 'dropped' and o.state = 'accepted' and exists (
+           select from delivery_event d where d.tenant = e.tenant and d.planned_on = e.planned_on and d.message = e.message
+             and d.kind in ('failed', 'blocked'))))
   group by 1, 2
 ), totals as (
   select template_id, event, sum(total)::int as total from taken where template_id is not null group by 1, 2
