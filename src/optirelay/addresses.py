@@ -1,8 +1,10 @@
 """What an address is: judged by its form alone, the same in settings, on recipients and in messages."""
 
 import re
+from typing import TYPE_CHECKING
 
-from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError, ValidatedEmail, validate_email
+if TYPE_CHECKING:
+    from email_validator import ValidatedEmail
 
 # What most addresses look like: what it lets through, email-validator would too, a hundred times slower.
 _PLAIN = re.compile(
@@ -34,8 +36,11 @@ def _is_plain(text: str) -> bool:
     return len(text) <= _PLAIN_LENGTH and "--" not in text and _PLAIN.fullmatch(text) is not None
 
 
-def _check(text: str) -> ValidatedEmail | None:
+def _check(text: str) -> "ValidatedEmail | None":
     """A name that is reserved for tests and private networks is no fault of syntax."""
+    # Takes a moment to load, and most addresses are plain.
+    from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError, validate_email
+
     head, _, last = text.rpartition(".")
     reserved = last.lower() in SPECIAL_USE_DOMAIN_NAMES and "@" in head
     try:

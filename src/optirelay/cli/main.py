@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from optirelay import __version__, service
+from optirelay import __version__
 from optirelay.cli import (
     campaigns,
     channels,
@@ -27,6 +27,7 @@ from optirelay.cli import (
 )
 from optirelay.cli._shared import FAILED, INTERRUPTED, Config, complain
 from optirelay.errors import OptirelayError
+from optirelay.logs import configure_logs
 from optirelay.settings import BadSettings
 
 DEBUG = "--debug"
@@ -74,7 +75,7 @@ def before(
 
 def main() -> None:
     """The program: one command, then its exit status."""
-    service.configure_logs(logging.ERROR)  # `serve` and `work` log more
+    configure_logs(logging.ERROR)  # `serve` and `work` log more
     logging.getLogger().setLevel(logging.ERROR)
     status = run_command(sys.argv[1:])
     try:

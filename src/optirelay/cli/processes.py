@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from optirelay import service
 from optirelay.cli._shared import FAILED, AsJson, Config, complain, say, settings_of
+from optirelay.logs import configure_logs
 
 WithParent = Annotated[bool, typer.Option("--with-parent", hidden=True)]
 ForServe = Annotated[bool, typer.Option("--for-serve", hidden=True)]
@@ -22,8 +22,10 @@ def add_to(app: typer.Typer) -> None:
 
 def serve(ctx: typer.Context, config: Config = None, with_parent: WithParent = False) -> None:
     """The web process and its workers, until SIGTERM or Ctrl-C."""
+    from optirelay import service  # only what runs on needs a web server
+
     settings = settings_of(ctx, config)
-    service.configure_logs()
+    configure_logs()
     service.serve(settings, with_parent=with_parent)
 
 
@@ -31,12 +33,14 @@ def work(
     ctx: typer.Context, config: Config = None, with_parent: WithParent = False, for_serve: ForServe = False
 ) -> None:
     """One worker, until SIGTERM or Ctrl-C."""
+    from optirelay import service  # likewise
+
     if for_serve:
-        service.configure_logs()
+        configure_logs()
         service.work_for_serve()
         return
     settings = settings_of(ctx, config)
-    service.configure_logs()
+    configure_logs()
     service.work(settings, with_parent=with_parent)
 
 

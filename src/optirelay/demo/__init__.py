@@ -19,12 +19,12 @@ from typing import Any
 
 import httpx2
 
-from optirelay import service
 from optirelay.demo.show import Show
 from optirelay.demo.sink import Sink
 from optirelay.engine import operate, runtime
 from optirelay.engine.context import Context
 from optirelay.errors import OptirelayError
+from optirelay.logs import configure_logs
 from optirelay.model import TenantId
 from optirelay.settings import Settings, load
 from optirelay.simulator import Simulator
@@ -76,7 +76,7 @@ def run(*, recipients: int = 5000, serve: bool = False, as_json: bool = False) -
     end the mails are kept, in a folder of this account's own, until the next run comes to its end; until then they are
     in the run's own folder, so that two demos at once do not meet.
     """
-    service.configure_logs(level=50)
+    configure_logs(level=50)
     with Show(as_json=as_json) as show:
         try:
             return asyncio.run(_Demo(show, recipients, serve=serve, as_json=as_json).run())

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from optirelay.channels import Channel
 from optirelay.engine.turns import TooManyCalls, Turns
@@ -23,9 +23,11 @@ from optirelay.optimove import (
     Unauthorized,
 )
 from optirelay.settings import ChannelSettings, Settings
-from optirelay.stages.content import Prepared
 from optirelay.stages.sending import Quiet
 from optirelay.store import Store, StoreUnavailable, TenantStore
+
+if TYPE_CHECKING:
+    from optirelay.stages.content import Prepared
 
 T = TypeVar("T")
 
@@ -40,7 +42,7 @@ class Context:
     channels: Mapping[tuple[TenantId, ChannelName], Channel]
     worker: str
     way: Way = field(default_factory=Way)
-    prepared: dict[tuple[TenantId, ChannelName, int, int], Prepared] = field(default_factory=dict)
+    prepared: dict[tuple[TenantId, ChannelName, int, int], "Prepared"] = field(default_factory=dict)
 
     def channel_settings(self, tenant: TenantId, channel: ChannelName) -> ChannelSettings:
         """A channel's settings. NeedsOperator where the file no longer has it."""

@@ -1,13 +1,16 @@
 """A started group becomes what a channel sends: each message by its template, in the version it was planned with."""
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from optirelay.clock import utc_now
 from optirelay.engine.context import Context
 from optirelay.model import ChannelName, Message, Outgoing, Refusal, Refused, TenantId
-from optirelay.stages.content import BadTemplate, CannotRender, Prepared, prepare
 from optirelay.store import Ledger
 from optirelay.store.batches import LockedBatch, TakenBatch
+
+if TYPE_CHECKING:
+    from optirelay.stages.content import Prepared
 
 MAILS_IN_A_SLICE = 32
 
@@ -26,6 +29,8 @@ async def render(
     ctx: Context, tenant: TenantId, channel: ChannelName, taken: TakenBatch, group: Sequence[Message]
 ) -> tuple[list[Outgoing], dict[int, Refused]]:
     """What is sent to each of a group, and those for whom it could not be made."""
+    from optirelay.stages.content import BadTemplate, CannotRender  # takes a fifth of a second; only senders need it
+
     try:
         template = await _prepared(ctx, tenant, channel, taken)
     except BadTemplate as error:
@@ -51,7 +56,9 @@ async def render(
     return await ctx.way.in_slices((tenant, channel), group, mails, size=MAILS_IN_A_SLICE), refused
 
 
-async def _prepared(ctx: Context, tenant: TenantId, channel: ChannelName, taken: TakenBatch) -> Prepared:
+async def _prepared(ctx: Context, tenant: TenantId, channel: ChannelName, taken: TakenBatch) -> "Prepared":
+    from optirelay.stages.content import prepare
+
     assert taken.template_version is not None
     key = (tenant, channel, taken.template_id, taken.template_version)
     if key not in ctx.prepared:

@@ -14,7 +14,7 @@ from optirelay.errors import GiveUp, NeedsOperator, OptirelayError, TryLater
 from optirelay.model import CampaignId, ChannelKind, ChannelName, CustomerId, Message, Sid, TenantId
 from optirelay.optimove import get_channel_templates
 from optirelay.settings import ChannelSettings
-from optirelay.stages import content, templates
+from optirelay.stages import templates
 from optirelay.stages.listeners import ListenerState
 from optirelay.store import StoreUnavailable
 from optirelay.store.campaigns import CampaignCounts
@@ -77,6 +77,8 @@ Used = tuple[templates.TemplateFile, Sequence[str]]
 
 def _read(files: Mapping[str, bytes], channels: Mapping[str, ChannelSettings]) -> list[Used]:
     """The templates of a directory. BadTemplates with all that is wrong with any of them, Liquid included."""
+    from optirelay.stages import content  # takes a fifth of a second, and most commands make no messages
+
     faults: list[str] = []
     found: list[Used] = []
     try:
@@ -132,6 +134,8 @@ def _warnings(
 
 def _trial(template: templates.TemplateFile, channels: Mapping[str, ChannelSettings]) -> list[str]:
     """What goes wrong for somebody whose every value is its own name: loops without end, above all."""
+    from optirelay.stages import content  # likewise
+
     wrong = []
     for kind, channel in _by_kind(template, channels).items():
         values = {name: name for name in channel.personalization}
