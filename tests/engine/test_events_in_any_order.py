@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import random
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,9 +22,9 @@ from optirelay.engine.settle import Known
 from optirelay.model import Accepted, Answer, Doubtful, Message, Refusal, Refused
 from optirelay.store.batches import TakenBatch
 
-EXAMPLES = 5
-MESSAGES = 2000
-"""Of an example: together 10,000 permutations."""
+MESSAGES = 1000
+"""Of an example: each with a permutation of its own."""
+EXAMPLES = int(os.environ.get("OPTIRELAY_ORDERS", "2000")) // MESSAGES
 OURS = "ours"
 ORDER = ("sent", "failed", "blocked", "bounced", "delivered", "gone", "opened", "clicked", "unsubscribed", "complained")
 WORDS = (*ORDER, "replied", "stop", "no word of ours")

@@ -14,6 +14,7 @@ from tests.house import ACME, SOON, AsyncClientAt, House, open_house
 from optirelay import pipeline
 from optirelay.engine import runtime
 from optirelay.engine.context import Context, ask
+from optirelay.engine.ending import end
 from optirelay.engine.turns import TooManyCalls, Turns
 from optirelay.errors import TryLater
 from optirelay.model import TenantId
@@ -95,9 +96,7 @@ async def test_a_report_is_next_however_many_want_pages(make_settings: MakeSetti
                 names = [call["call"] for call in await house.sim("calls")]
                 assert "UpdateCampaignMetrics" in names[before : before + 10]
         finally:
-            for task in reading:
-                task.cancel()
-            await asyncio.gather(*reading, return_exceptions=True)
+            await end(reading)
         assert 429 not in await statuses(house)
 
 

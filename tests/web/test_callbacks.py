@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import random
 import secrets
 from base64 import b64encode
@@ -200,6 +201,9 @@ async def test_a_store_that_is_away_is_a_503_and_the_sender_comes_again(
     await house.until(kept_again)
 
 
+HUNDREDS = int(os.environ.get("OPTIRELAY_MALFORMED", "4000")) // 800 * 8
+
+
 def mutations(dice: random.Random) -> Iterator[tuple[bytes, dict[str, str]]]:
     """Genuine callbacks with something wrong, for ever."""
     while True:
@@ -227,9 +231,9 @@ def mutations(dice: random.Random) -> Iterator[tuple[bytes, dict[str, str]]]:
 
 
 async def test_thousands_of_malformed_callbacks_harm_nobody(house: House) -> None:
-    """20,000 of them, with a good one after each 100: no 5xx, nothing kept of them, no memory that grows."""
+    """With a good one after each 100: no 5xx, nothing kept of them, no memory that grows."""
     broken, statuses = mutations(random.Random(7)), []
-    good = [json.dumps({"event": "opened", "id": "s_x", "event_id": f"good-{n}"}).encode() for n in range(200)]
+    good = [json.dumps({"event": "opened", "id": "s_x", "event_id": f"good-{n}"}).encode() for n in range(HUNDREDS)]
 
     async def some(client: aiohttp.ClientSession, number: int) -> None:
         for _ in range(100):
@@ -241,11 +245,11 @@ async def test_thousands_of_malformed_callbacks_harm_nobody(house: House) -> Non
             assert await answer.json() == {"kept": 1}
 
     async with aiohttp.ClientSession(base_url=house.web_url) as client:
-        for first in range(0, 200, 8):
+        for first in range(0, HUNDREDS, 8):
             await asyncio.gather(*(some(client, number) for number in range(first, first + 8)))
-            if first == 40:
+            if first == 8:
                 before = psutil.Process().memory_info().rss
     assert set(statuses) <= {400, 401}
-    assert len(statuses) == 20_000
-    assert await kept(house) == 200
+    assert len(statuses) == 100 * HUNDREDS
+    assert await kept(house) == HUNDREDS
     assert psutil.Process().memory_info().rss - before < 30_000_000

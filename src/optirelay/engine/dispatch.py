@@ -12,6 +12,7 @@ import structlog
 from optirelay import pipeline
 from optirelay.clock import utc_now
 from optirelay.engine.context import Context
+from optirelay.engine.ending import end
 from optirelay.engine.jobs import JobRunner
 from optirelay.engine.journal import DeadJournal, Journal, dead_journal, journals_in
 from optirelay.engine.lane import Lane
@@ -57,9 +58,7 @@ class Dispatch:
             await asyncio.gather(*(lane.run(stop, may_take=lambda: self._clock_ok) for lane in self._lanes))
             await stop.wait()
         finally:
-            for beat in beats:
-                beat.cancel()
-            await asyncio.gather(*beats, return_exceptions=True)
+            await end(beats)
 
     async def _again_and_again(self, loop: Callable[[], Awaitable[None]]) -> None:
         """Whatever stops a loop, it starts again: the store may be away for a while."""

@@ -17,6 +17,7 @@ from procrastinate.jobs import Job as StoredJob
 from procrastinate.manager import JobManager
 from procrastinate.tasks import configure_task
 
+from optirelay.engine.ending import end
 from optirelay.errors import OptirelayError, TryLater
 from optirelay.model import TenantId
 from optirelay.store import Ledger
@@ -132,8 +133,8 @@ class JobRunner:
             stopping = asyncio.create_task(stop.wait())
             await asyncio.wait({running, recovering, stopping}, return_when=asyncio.FIRST_COMPLETED)
             self._seats.close()
-            for task in (running, recovering, stopping):
-                task.cancel()
+            await end((recovering, stopping))
+            running.cancel()
             results = await asyncio.gather(running, recovering, stopping, return_exceptions=True)
         for result in results:
             if isinstance(result, Exception):
