@@ -2,13 +2,17 @@
 
 import hmac
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from binascii import b2a_base64
 from datetime import date
+from hashlib import blake2b
 from typing import NamedTuple
 
 from optirelay.store.sids import key_of, read_key
 
 KEY_OCTETS = 12  # of a message
 SIGNATURE_OCTETS = 15  # so that both together are whole letters
+_MESSAGE_OCTETS = 8
+_FOR_URLS = bytes.maketrans(b"+/", b"-_")
 _LETTERS = (KEY_OCTETS + SIGNATURE_OCTETS) * 4 // 3
 
 
@@ -24,14 +28,13 @@ class LinkTokens:
     """Tokens of one tenant's messages of one day."""
 
     def __init__(self, key: bytes, tenant: int, planned_on: date) -> None:
-        self._key = key
-        self._tenant = tenant
-        self._planned_on = planned_on
+        self._mac = _mac(key)
+        self._first = key_of(tenant, planned_on, 0)[:-_MESSAGE_OCTETS]
 
     def of(self, message: int) -> str:
         """The token of a message: 36 letters, digits, `-` and `_`, the same on every try."""
-        octets = key_of(self._tenant, self._planned_on, message)
-        return urlsafe_b64encode(octets + _signed(self._key, octets)).decode()
+        octets = self._first + message.to_bytes(_MESSAGE_OCTETS, "big")
+        return b2a_base64(octets + _signed(self._mac, octets), newline=False).translate(_FOR_URLS).decode()
 
 
 def read_token(token: str) -> Linked | None:
@@ -43,7 +46,7 @@ def read_token(token: str) -> Linked | None:
 def is_genuine(token: str, key: bytes) -> bool:
     """Whether the token was signed with the key. Takes the same time wherever the two differ."""
     octets = _octets(token)
-    return octets is not None and hmac.compare_digest(octets[KEY_OCTETS:], _signed(key, octets[:KEY_OCTETS]))
+    return octets is not None and hmac.compare_digest(octets[KEY_OCTETS:], _signed(_mac(key), octets[:KEY_OCTETS]))
 
 
 def _octets(token: str) -> bytes | None:
@@ -56,5 +59,12 @@ def _octets(token: str) -> bytes | None:
     return octets if urlsafe_b64encode(octets).decode() == token else None
 
 
-def _signed(key: bytes, octets: bytes) -> bytes:
-    return hmac.digest(key, b"unsubscribe " + octets, "sha256")[:SIGNATURE_OCTETS]
+def _mac(key: bytes) -> blake2b:
+    """A keyed hash; a sixth of the time of an HMAC, and every mail has a link."""
+    return blake2b(key=key, digest_size=SIGNATURE_OCTETS, person=b"unsubscribe")
+
+
+def _signed(mac: blake2b, octets: bytes) -> bytes:
+    signing = mac.copy()
+    signing.update(octets)
+    return signing.digest()

@@ -54,7 +54,8 @@ select m.id, m.customer_id, m.address, m.send_at,
                  where p.tenant = %(tenant)s and p.planned_on = %(planned_on)s and p.message = m.id), '{}') as tags,
        (select s.opted_in from subscription s
         where s.tenant = %(tenant)s and s.channel = %(channel)s and s.customer_id = m.customer_id) as opted_in,
-       exists (select from suppression s where s.tenant = %(tenant)s and s.address = lower(m.address) and s.channel in ('', %(channel)s)) as suppressed
+       (select true from suppression s
+        where s.tenant = %(tenant)s and s.address = lower(m.address) and s.channel in ('', %(channel)s) limit 1) is not null as suppressed
 from here m
 where m.id > %(started)s
   and (select o.state from outcome o where o.tenant = %(tenant)s and o.planned_on = %(planned_on)s and o.message = m.id) is null
