@@ -83,7 +83,7 @@ class Names(AbstractResolver):
 
 @asynccontextmanager
 async def http(
-    allow: Sequence[Network] = (), *, names: AbstractResolver | None = None, timeout_seconds: float = 5.0
+    allow: Sequence[Network] = (), *, names: AbstractResolver | None = None, timeout_seconds: float = 30.0
 ) -> AsyncIterator[GuardedHttp]:
     guarded = GuardedHttp(allow, limit=10, timeout_seconds=timeout_seconds, resolver=names)
     try:

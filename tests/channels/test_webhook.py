@@ -69,7 +69,7 @@ class Options:
 async def webhook(
     options: Options,
     *,
-    timeout_seconds: float = 3.0,
+    timeout_seconds: float = 30.0,
     kind: ChannelKind = ChannelKind.SMS,
     allow: Sequence[Network] = THIS_MACHINE,
     together: int | None = None,
@@ -90,7 +90,7 @@ async def served(
     *,
     batch: int = 1,
     concurrency: int = 4,
-    timeout_seconds: float = 3.0,
+    timeout_seconds: float = 30.0,
     kind: ChannelKind = ChannelKind.SMS,
     together: int | None = None,
     secrets: Sequence[str] = (SECRET,),
@@ -530,7 +530,7 @@ class TestNoAnswer:
 class TestNoConnection:
     """Later without a try for what had begun, and TryLater with the mend; nothing further begins."""
 
-    async def sentence(self, options: Options, *, timeout_seconds: float = 1.0, allow: Any = THIS_MACHINE) -> str:
+    async def sentence(self, options: Options, *, timeout_seconds: float = 30.0, allow: Any = THIS_MACHINE) -> str:
         async with webhook(options, timeout_seconds=timeout_seconds, allow=allow) as channel:
             with pytest.raises(TryLater) as probed:
                 await channel.probe()
