@@ -423,10 +423,12 @@ async def test_what_is_no_http_is_no_url(url: str) -> None:
 
 
 class TestReadLimited:
-    async def read(self, receiver: Receiver, *, limit: int = LARGEST_ANSWER) -> tuple[bytes, bool]:
+    async def read(
+        self, receiver: Receiver, *, limit: int = LARGEST_ANSWER, seconds: float = 30.0
+    ) -> tuple[bytes, bool]:
         async with (
             receiver.running(),
-            http(THIS_MACHINE, timeout_seconds=0.5) as guarded,
+            http(THIS_MACHINE, timeout_seconds=seconds) as guarded,
             await guarded.request("GET", receiver.url) as response,
         ):
             return await read_limited(response, limit)
@@ -449,7 +451,7 @@ class TestReadLimited:
         assert await self.read(Receiver(always=Act.HALF_BODY)) == (b'{"provider_id"', False)
 
     async def test_a_body_that_never_ends_is_read_until_the_time_is_over(self) -> None:
-        body, whole = await self.read(Receiver(always=Act.SLOW_BODY))
+        body, whole = await self.read(Receiver(always=Act.SLOW_BODY), seconds=3.0)
         assert not whole
         assert body.strip() == b""
 
@@ -498,8 +500,10 @@ class TestConnections:
 class TestSentences:
     """What an operator reads; the path and query of a URL may hold a secret and never stand in it."""
 
-    async def sentence(self, url: str, *allow: Network, names: AbstractResolver | None = None) -> str:
-        async with http(allow, names=names, timeout_seconds=0.5) as guarded:
+    async def sentence(
+        self, url: str, *allow: Network, names: AbstractResolver | None = None, seconds: float = 30.0
+    ) -> str:
+        async with http(allow, names=names, timeout_seconds=seconds) as guarded:
             with pytest.raises(NOTHING_WRITTEN) as raised:
                 await asked(guarded, url)
         assert "SECRET" not in no_connection(url, raised.value)
@@ -551,7 +555,7 @@ class TestSentences:
     async def test_a_server_that_never_shakes_hands(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as silent:
             port = silent.getsockname()[1]
-            sentence = await self.sentence(f"https://127.0.0.1:{port}/SECRET", *THIS_MACHINE)
+            sentence = await self.sentence(f"https://127.0.0.1:{port}/SECRET", *THIS_MACHINE, seconds=2.0)
         assert sentence == f"127.0.0.1:{port} does not answer in time; check `url` and what stands between"
 
     def test_the_server_of_a_url(self) -> None:
