@@ -155,13 +155,13 @@ async def compare(ledger: Ledger, batch: LockedBatch, now: datetime) -> bool:
     """Outcomes of a locked batch that events decide become what these tell; whether any did. It is to be written."""
     undecided = await ledger.batches.undecided(batch)
     decided = {
-        row.message: ended
+        row: ended
         for row in undecided
         if (ended := outcomes.decide(row.state, row.reason, by_event=row.by_event, arrived=row.arrived)) is not None
     }
     if decided:
         await ledger.batches.decide(batch, decided, now)
         words = "a delivery event names it"
-        await ledger.batches.keep_attempts(batch, [Attempt(message, now, "resolved", words) for message in decided])
+        await ledger.batches.keep_attempts(batch, [Attempt(row.message, now, "resolved", words) for row in decided])
     await ledger.batches.compared(batch, [row.message for row in undecided])
     return bool(decided)

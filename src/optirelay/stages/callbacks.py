@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 
 from optirelay.model import DeliveryEvent, EventKind
+from optirelay.nesting import DEEPEST, is_too_deep
 
-DEEPEST = 32
 LONGEST_WORD = 200  # characters of an id or a name that are kept
 LONGEST_TEXT = 2000  # of a reply
 _IDENTITY_OCTETS = 16
@@ -41,10 +41,11 @@ def events_in(body: bytes) -> list[Any]:
     MalformedCallback where the body is empty, not UTF-8, no JSON object, nested deeper than 32, or has neither an event
     nor a list of events.
     """
+    body = body.removeprefix(b"\xef\xbb\xbf")
     try:
         body.decode()
-        wire = _decode(body.removeprefix(b"\xef\xbb\xbf"))
-        if body.count(b"{") + body.count(b"[") > DEEPEST and _deeper_than(msgspec.json.decode(body), DEEPEST):
+        wire = _decode(body)
+        if body.count(b"{") + body.count(b"[") > DEEPEST and is_too_deep(msgspec.json.decode(body)):
             raise MalformedCallback(f"the body is nested deeper than {DEEPEST}")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedCallback("the body is no JSON object") from error
@@ -119,12 +120,3 @@ def _time(value: Any, received_at: datetime) -> datetime:
     except (ValueError, OverflowError, OSError):
         return received_at
     return min(time, received_at)
-
-
-def _deeper_than(value: Any, levels: int) -> bool:
-    if not isinstance(value, dict | list):
-        return False
-    if levels == 0:
-        return True
-    inner = value.values() if isinstance(value, dict) else value
-    return any(_deeper_than(item, levels - 1) for item in inner)

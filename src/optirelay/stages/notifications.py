@@ -5,9 +5,9 @@ from typing import Any
 import msgspec
 
 from optirelay.model import CampaignId, Notification
+from optirelay.nesting import DEEPEST, is_too_deep
 from optirelay.optimove import Unreadable, read_time
 
-DEEPEST = 32
 LARGEST_ID = 2**31 - 1
 LARGEST_CAMPAIGN_ID = 2**63 - 1
 MOST_DIGITS = 100  # of a number, zeros in front among them
@@ -46,18 +46,9 @@ def _read_object(body: bytes) -> dict[str, Any]:
         raise MalformedNotification("the body is no JSON") from error
     if not isinstance(value, dict):
         raise MalformedNotification("the body is no JSON object")
-    if _deeper_than(value, DEEPEST):
+    if is_too_deep(value):
         raise MalformedNotification(f"the body is nested deeper than {DEEPEST}")
     return {key.lower(): field for key, field in value.items()}
-
-
-def _deeper_than(value: Any, levels: int) -> bool:
-    if not isinstance(value, dict | list):
-        return False
-    if levels == 0:
-        return True
-    inner = value.values() if isinstance(value, dict) else value
-    return any(_deeper_than(item, levels - 1) for item in inner)
 
 
 def _read_number(value: Any, largest: int = LARGEST_ID) -> int | None:

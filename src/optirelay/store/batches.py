@@ -155,22 +155,23 @@ class Batches:
         """Its messages that have an outcome, and had none or were in doubt when an event of them came."""
         return await self._sql.rows(Undecided, "undecided", batch=batch.id, planned_on=batch.planned_on)
 
-    async def decide(self, batch: LockedBatch, decided: Mapping[int, Accepted | Refused], at: datetime) -> None:
-        """What was in doubt, or refused without a word of the provider, becomes what events tell."""
-        before = {row.message: row for row in await self.undecided(batch)}
+    async def decide(self, batch: LockedBatch, decided: Mapping[Undecided, Accepted | Refused], at: datetime) -> None:
+        """What was in doubt, or refused without a word of the provider, becomes what events tell. Of what `undecided`
+        said since the batch was locked."""
         for state, reason in {_columns(ended)[:2] for ended in decided.values()}:
-            messages = [m for m, ended in decided.items() if _columns(ended)[:2] == (state, reason)]
+            rows = [row for row, ended in decided.items() if _columns(ended)[:2] == (state, reason)]
+            messages = [row.message for row in rows]
             await self._sql.do(
                 "decide", planned_on=batch.planned_on, messages=messages, state=state, reason=reason, at=at
             )
-            batch.count(state, reason, len(messages))
-            for message in messages:
-                if before[message].state == "in_doubt":
+            batch.count(state, reason, len(rows))
+            for row in rows:
+                if row.state == "in_doubt":
                     batch.in_doubt -= 1
                 else:
-                    batch.uncount_refusal(before[message].reason or "")
+                    batch.uncount_refusal(row.reason or "")
             if state == "accepted":
-                await self._keep_accepted(batch, [before[message] for message in messages])
+                await self._keep_accepted(batch, rows)
 
     async def _keep_accepted(self, batch: LockedBatch, messages: Sequence[Undecided]) -> None:
         """What Optimove is to hear of messages that an event makes accepted: who was refused before was told so, if any
