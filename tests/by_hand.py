@@ -5,6 +5,7 @@ from typing import Any
 from optirelay import pipeline
 from optirelay.engine import operate
 from optirelay.engine.settle import Known
+from optirelay.engine.starting import Begun
 from optirelay.model import Accepted, Answer
 from tests.house import ACME, NEWSLETTER, House
 
@@ -50,7 +51,7 @@ async def _next_page(house: House) -> tuple[int, int] | None:
     return None if row is None else (row[0], row[1])
 
 
-async def started(house: House, most: int = 1000) -> pipeline.Begun:
+async def started(house: House, most: int = 1000) -> Begun:
     """The next group of the channel's next due batch is on its way."""
     taken = await pipeline.take(house.ctx, ACME, NEWSLETTER)
     assert taken is not None

@@ -1,6 +1,7 @@
 """What an address is: judged by its form alone, the same in settings, on recipients and in messages."""
 
 import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,7 +12,34 @@ _PLAIN = re.compile(
     r"[A-Za-z0-9_+-]+(?:\.[A-Za-z0-9_+-]+)*@(?:[a-z0-9](?:[a-z0-9-]{0,40}[a-z0-9])?\.)+[a-z]{2,20}", re.ASCII
 )
 _PLAIN_LENGTH = 64
+LONGEST_TOKEN = 4096  # characters, of a device
+LONGEST_NAME = 500  # characters by which an in-app system knows a person
 _WITH_COUNTRY = 11  # digits
+
+
+def reader_of(kind: str, default_country: str | None) -> Callable[[str], str | None]:
+    """What makes an address of a value, on channels of this kind: None where it is none. The country is that of phone
+    numbers that do not name theirs."""
+    if kind == "sms":
+        return lambda value: read_phone(value, default_country)
+    return {"email": read_email, "push": read_token, "inapp": read_name}[kind]
+
+
+def read_token(value: str) -> str | None:
+    """What a device is reached by: printable, without blanks."""
+    token = _read_line(value, LONGEST_TOKEN)
+    return None if token is None or " " in token else token
+
+
+def read_name(value: str) -> str | None:
+    """What an in-app system knows a person by: printable."""
+    return _read_line(value, LONGEST_NAME)
+
+
+def _read_line(value: str, longest: int) -> str | None:
+    """Printable text: no control characters, no halves of a character, no white space but blanks."""
+    line = value.strip()
+    return line if len(line) <= longest and line.isprintable() else None
 
 
 def read_email(text: str) -> str | None:

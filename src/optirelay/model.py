@@ -11,6 +11,19 @@ import msgspec
 
 MESSAGES_PER_BATCH = 1000
 """At most; a message's number is its batch of birth times this, and its place in it."""
+LARGEST_NUMBER = 2**31 - 1
+"""Optimove's ids are such numbers, and ours of templates."""
+LONGEST_CUSTOMER_ID = 500
+"""Characters; more has no room in an index."""
+LONGEST_VALUE = 64 * 1024
+"""Characters of one tag's value; a group holds 1,000 recipients in memory."""
+CONTROL_GROUP = 1
+"""The action of customers who were chosen to be left alone.
+
+https://developer.optimove.com/reference/get_customers-getcustomeronetimeactionsbycampaign
+"""
+NOBODY = "raw:"
+"""How the customer id of a message begins that is to nobody whom Optimove named."""
 TenantId = NewType("TenantId", str)
 """The name that a tenant has in the settings."""
 ChannelName = NewType("ChannelName", str)
@@ -38,6 +51,7 @@ class CampaignKind(StrEnum):
     """How a campaign reaches us."""
 
     SCHEDULED = "scheduled"
+    TRIGGERED = "triggered"
 
 
 class CampaignState(StrEnum):
@@ -165,6 +179,7 @@ class Notification:
     campaign_id: CampaignId | None
     channel_id: int | None
     occasion: str | None  # its time stamp; None where it has none that can be read
+    fields: Mapping[str, object] = field(default_factory=dict, repr=False)  # all of it, as Optimove spells it
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +225,24 @@ def _occurrence(moment: datetime) -> bytes:
     return round(moment.timestamp() * 1_000_000).to_bytes(8, "big", signed=True)
 
 
+class Fired(msgspec.Struct, frozen=True, gc=False):
+    """What fired one triggered message."""
+
+    trigger: str | None = None  # its name
+    action_id: str | None = None
+    promo_codes: tuple[str, ...] = ()
+
+
+class Triggered(msgspec.Struct, frozen=True, gc=False):
+    """One notification of a customer who met a trigger, read: one message, to leave at once."""
+
+    campaign_id: CampaignId
+    day: date  # of its time stamp; without one, of its arrival
+    occurrence: bytes  # what tells two messages of one template to one customer apart
+    recipient: Recipient  # its send time is the arrival
+    fired: Fired
+
+
 @dataclass(frozen=True, slots=True)
 class PlannedBatch:
     """At most 1,000 recipients of one campaign and one template, by send time; closed once it is in the ledger."""
@@ -229,6 +262,7 @@ class Message(msgspec.Struct, frozen=True, gc=False):  # a Struct, because a gro
     personalization: Mapping[str, str]
     opted_in: bool | None = None  # what the customer said of the channel; None: nothing
     suppressed: bool = False  # whether nobody writes to the address
+    fired: Fired | None = None  # None: a scheduled one
 
     def __repr__(self) -> str:
         """Without what is personal."""
@@ -256,6 +290,7 @@ class Outgoing(msgspec.Struct, frozen=True, gc=False):
     content: bytes = b""
     text: str = ""
     html: str | None = None
+    fired: Fired | None = None
 
     def __repr__(self) -> str:
         """Without what is personal."""
@@ -323,6 +358,11 @@ class DeliveryEvent:
     at: datetime
     permanent: bool = False  # of a bounce: the address does not exist
     text: str | None = field(default=None, repr=False)  # of a reply
+
+
+def is_nobody(customer_id: CustomerId) -> bool:
+    """Whether Optimove named no customer: the row could not be read, or an anonymous visitor met a trigger."""
+    return customer_id.startswith(NOBODY)
 
 
 def day_of(moment: datetime) -> date:

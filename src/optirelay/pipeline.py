@@ -1,7 +1,8 @@
 """READ FIRST: how a campaign travels, top to bottom. Each step reads, lets a stage decide, writes, puts the next.
 
     Optimove POST -> web/ingest -> (stored raw, 200)
-                       accept   notifications, in groups: a pass is put, or a campaign called off
+                       accept   notifications, in groups: a pass is put, a campaign called off, a triggered
+                                message written and started
                        gather   one page of recipients -> messages in batches; the next page put
                        send     due batches, group by group: who may go now -> started -> channel -> outcomes
     provider POST -> web/ingest -> (stored raw, 200)
@@ -14,8 +15,7 @@ Both writes of a step carry a key and share one transaction, so that running it 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import structlog
 
@@ -25,14 +25,16 @@ from optirelay.engine.context import Context, ask
 from optirelay.engine.grouping import apart, grouped, in_groups
 from optirelay.engine.jobs import Job, job
 from optirelay.engine.recording import compare, keep_callbacks
-from optirelay.engine.rendering import required_tags
-from optirelay.engine.reporting import begin_window, due_now, tell
-from optirelay.engine.settle import Known, skip, skip_rest, take_over, write_known
+from optirelay.engine.reporting import due_now, tell
+from optirelay.engine.settle import Known, skip_rest, take_over, write_known
+from optirelay.engine.starting import Begun, Started, Starter, start_group
 from optirelay.engine.syncing import behind, sync_listeners, sync_templates, tell_behind
+from optirelay.engine.triggering import Met, send_at_once
 from optirelay.errors import TryLater
-from optirelay.model import CampaignId, CampaignState, ChannelName, Message, ProblemKind, TenantId, day_of
+from optirelay.model import CampaignId, CampaignState, ChannelName, ProblemKind, TenantId, day_of
+from optirelay.model import Notification as Told
 from optirelay.optimove import SendDetailsPage
-from optirelay.stages import campaigns, messages, notifications, recipients, sending
+from optirelay.stages import campaigns, messages, notifications, recipients
 from optirelay.store import Ledger, Notification
 from optirelay.store.batches import LockedBatch, TakenBatch
 from optirelay.store.campaigns import Reading
@@ -44,43 +46,73 @@ MOST_READINGS = 3  # of one pass whose rows repeat
 log = structlog.get_logger()
 
 
-# --- accept: a request of Optimove becomes a pass, or calls a campaign off ------------------------------------------
+# --- accept: a request of Optimove becomes a pass, or a message, or calls a campaign off ----------------------------
 
 
-async def accept(ctx: Context) -> int:
-    """Read a group of notifications; how many. One that the store refuses is set aside and stops nobody."""
+async def accept(ctx: Context, starter: Starter | None = None) -> int:
+    """Read a group of notifications; how many. One that the store refuses is set aside and stops nobody.
+
+    Triggered messages start in the same transaction and are given to the starter; without one they wait for a worker.
+    """
     return await in_groups(
-        "notifications", MOST_NOTIFICATIONS, lambda most, alone: _accept_some(ctx, most, alone=alone)
+        "notifications", MOST_NOTIFICATIONS, lambda most, alone: _accept_some(ctx, starter, most, alone=alone)
     )
 
 
-async def _accept_some(ctx: Context, most: int, *, alone: bool) -> int:
-    async with ctx.store.transaction() as everyone:
-        taken = await everyone.take_notifications(most)
-        for notification in taken:
-            ledger = everyone.ledger(notification.tenant)
-            async with apart(ledger, alone=alone) as refused:
-                await _accept_one(ctx, ledger, notification)
-            if refused:
-                await everyone.settle_notifications([notification], "set_aside")
-                await troubles.tell_request_set_aside(ledger, f"notification {notification.id}")
-                return len(taken)
-        await everyone.settle_notifications(taken, "done")
-        return len(taken)
+async def _accept_some(ctx: Context, starter: Starter | None, most: int, *, alone: bool) -> int:
+    started: list[Started] = []
+    try:
+        async with ctx.store.transaction() as everyone:
+            taken = await everyone.take_notifications(most)
+            for tenant, of_tenant in grouped(taken, lambda notification: notification.tenant):
+                ledger = everyone.ledger(tenant)
+                async with apart(ledger, alone=alone) as refused:
+                    started += await _accept_of(ctx, ledger, of_tenant, starter)
+                if refused:
+                    await everyone.settle_notifications(taken, "set_aside")
+                    await troubles.tell_request_set_aside(ledger, f"notification {taken[0].id}")
+                    return len(taken)
+            await everyone.settle_notifications(taken, "done")
+    except BaseException:
+        if starter is not None:
+            starter.maybe_started(started)
+        raise
+    if starter is not None:
+        starter.give(started)
+    return len(taken)
 
 
-async def _accept_one(ctx: Context, ledger: Ledger, notification: Notification) -> None:
-    await ctx.way.give("notifications")
-    told = notifications.read(notification.body)
-    match campaigns.next_step(told, notification.hash, ctx.settings.tenants[ledger.tenant].channels):
+async def _accept_of(
+    ctx: Context, ledger: Ledger, group: Sequence[Notification], starter: Starter | None
+) -> list[Started]:
+    """One tenant's notifications: those of triggers together, channel by channel, after all others."""
+    met: list[Met] = []
+    for notification in group:
+        told = notifications.read(notification.body)
+        channels = ctx.settings.tenants[ledger.tenant].channels
+        match campaigns.next_step(told, notification.hash, channels):
+            case campaigns.SendOne(campaign_id, channel):
+                met.append(Met(channel, campaign_id, told, notification))
+            case step:
+                await ctx.way.give("notifications")
+                await _carry_out(ctx, ledger, step, told, notification.received_at)
+    may_start = starter is not None and starter.may_start
+    started: list[Started] = []
+    for channel, of_channel in sorted(grouped(met, lambda one: one.channel)):
+        started += await send_at_once(ctx, ledger, channel, of_channel, may_start=may_start)
+    return started
+
+
+async def _carry_out(ctx: Context, ledger: Ledger, step: campaigns.Step, told: Told, received_at: datetime) -> None:
+    match step:
         case campaigns.SendPlan() as plan:
             for channel in plan.channels:
-                await _start_pass(ledger, plan, channel, notification.received_at)
+                await _start_pass(ledger, plan, channel, received_at)
         case campaigns.CallOff(campaign_id):
-            await _call_off(ctx, ledger, campaign_id, notification.received_at)
+            await _call_off(ctx, ledger, campaign_id, received_at)
         case campaigns.Kept(kind, problem, mend) if kind is not None:
             await ledger.problems.tell(kind, problem, mend, subject=str(told.channel_id or f"type {told.event_type}"))
-        case campaigns.Kept():
+        case _:
             log.info("notification_kept", tenant=ledger.tenant, event_type=told.event_type)
 
 
@@ -201,23 +233,11 @@ async def _end_reading(ctx: Context, ledger: Ledger, pass_: int) -> None:
 # --- send: due batches, group by group ------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Begun:
-    """A group that is started in committed state: now its messages may leave, each at its slot."""
-
-    start: list[Message] = field(default_factory=list)
-    first_slot_at: float = 0.0  # in the event loop's time
-    wait: timedelta = timedelta(0)  # nothing started, because the rate has no slot until then
-    over: bool = False  # nothing more of this batch can start now
-    next_due_at: datetime | None = None  # where over: when its next message is due
-    lost: bool = False  # the batch is somebody else's by now, or done
-
-
-async def take(ctx: Context, tenant: TenantId, channel: ChannelName) -> TakenBatch | None:
+async def take(ctx: Context, tenant: TenantId, channel: ChannelName, *, triggered: bool = False) -> TakenBatch | None:
     """The channel's next due batch, in this worker's hands; what its last owner left open is settled first."""
     async with ctx.store.tenant(tenant).transaction() as ledger:
         lease = ctx.settings.service.takeover_after
-        taken = await ledger.batches.take(channel, owner=ctx.worker, lease=lease, now=utc_now())
+        taken = await ledger.batches.take(channel, owner=ctx.worker, lease=lease, now=utc_now(), triggered=triggered)
         if taken is None or taken.taken_from is None:
             return taken
         batch = await ledger.batches.lock(taken.id)
@@ -244,12 +264,12 @@ async def begin(
     async with ctx.store.tenant(tenant).transaction() as ledger:
         ended = await write_known(ctx, ledger, known)
         await ctx.way.give((tenant, channel))
-        begun = await _begin(ctx, ledger, taken, channel, most)
+        begun = await _begin(ctx, ledger, taken, most)
         await _close_all_done(ctx, ledger, ended)
         return begun
 
 
-async def _begin(ctx: Context, ledger: Ledger, taken: TakenBatch, channel: ChannelName, most: int) -> Begun:
+async def _begin(ctx: Context, ledger: Ledger, taken: TakenBatch, most: int) -> Begun:
     batch = await ledger.batches.lock(taken.id)
     if batch is None or batch.fence != taken.fence or batch.done:
         return Begun(lost=True)
@@ -259,36 +279,10 @@ async def _begin(ctx: Context, ledger: Ledger, taken: TakenBatch, channel: Chann
         return Begun(over=True)
     if batch.waiting:
         return Begun(over=True, next_due_at=utc_now())
-    if rate := ctx.channel_settings(ledger.tenant, channel).rate:
-        wait = await ledger.channels.slot_wait(channel, sending.slot_interval(rate))
-        if wait > sending.SLOT_AHEAD:
-            return Begun(wait=wait - sending.SLOT_AHEAD)
-    return await _begin_group(ctx, ledger, batch, most)
-
-
-async def _begin_group(ctx: Context, ledger: Ledger, batch: LockedBatch, most: int) -> Begun:
-    settings = ctx.channel_settings(ledger.tenant, batch.channel)
-    group = sending.next_group(
-        await ledger.batches.next_messages(batch, most),
-        utc_now(),
-        required=await required_tags(ctx, ledger, batch),
-        only_to=settings.only_to,
-        expire_after=settings.expire_after,
-        quiet=ctx.quiet(ledger.tenant, batch.channel),
-        opt_in_needed=settings.require_opt_in,
-    )
-    await skip(ctx, ledger, batch, group.skips)
-    batch.begun += len(group.start)
-    batch.started = max([batch.started, *group.skips, *(message.number for message in group.start)])
-    if group.start:
-        await begin_window(ctx, ledger, batch)
-    first_slot_at = 0.0
-    if settings.rate and group.start:
-        interval = sending.slot_interval(settings.rate)
-        first_slot_at = await ledger.channels.reserve_slots(batch.channel, len(group.start), interval)
-    await write_batch(ctx, ledger, batch)
-    over = group.next_due_at is not None or not batch.unstarted
-    return Begun(group.start, first_slot_at, over=over, next_due_at=group.next_due_at)
+    begun = await start_group(ctx, ledger, batch, most)
+    if not begun.wait:
+        await write_batch(ctx, ledger, batch)
+    return begun
 
 
 async def write_answers(ctx: Context, tenant: TenantId, known: Mapping[TakenBatch, Known]) -> None:
@@ -314,7 +308,8 @@ async def write_batch(ctx: Context, ledger: Ledger, batch: LockedBatch) -> None:
     await ledger.batches.write(batch)
     if batch.done:
         await ledger.problems.mended(ProblemKind.BATCH_SET_ASIDE, subject=f"batch {batch.id}")
-        await _close_if_done(ctx, ledger, batch.campaign)
+        if not batch.triggered:  # theirs is complete whenever nothing is under way
+            await _close_if_done(ctx, ledger, batch.campaign)
 
 
 async def _close_if_done(ctx: Context, ledger: Ledger, campaign: int) -> None:

@@ -14,7 +14,7 @@ from tests.house import ACME, NEWSLETTER, NOBODY_YET, House, open_house
 from optirelay.channels import Wire
 from optirelay.engine import operate
 from optirelay.engine.journal import Journal, journals_in
-from optirelay.engine.lane import Lane
+from optirelay.engine.lane import Lane, slots_of
 from optirelay.model import Accepted, Contract, Outgoing
 
 PEOPLE = [{"customer_id": f"C-{n}", "EMAIL": f"c{n}@example.com", "FIRST_NAME": f"N{n}"} for n in range(20)]
@@ -53,7 +53,7 @@ async def run_lane(house: House, channel: Fragile, folder: Path) -> None:
     ctx = replace(house.ctx, channels={(ACME, NEWSLETTER): channel})
     stop = asyncio.Event()
     with Journal.open(folder, ctx.worker) as journal:
-        lane = Lane(ctx, journal, ACME, NEWSLETTER)
+        lane = Lane(ctx, journal, ACME, NEWSLETTER, slots_of(ctx, ACME, NEWSLETTER))
         running = asyncio.create_task(lane.run(stop, may_take=lambda: True))
 
         async def others_are_taken() -> bool:

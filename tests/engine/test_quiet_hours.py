@@ -15,6 +15,7 @@ from optirelay import pipeline
 from optirelay.engine import operate
 from optirelay.engine.operate import Decision
 from optirelay.engine.settle import Known
+from optirelay.engine.starting import Begun
 from optirelay.model import Accepted, Answer, Doubtful, Later, Refusal, Refused
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
@@ -37,7 +38,7 @@ def at(moment: datetime) -> Iterator[None]:
         yield
 
 
-async def begun(house: House) -> pipeline.Begun | None:
+async def begun(house: House) -> Begun | None:
     """The channel's next due batch, begun, and given back where nothing more of it can start; None: none is due."""
     taken = await pipeline.take(house.ctx, ACME, NEWSLETTER)
     if taken is None:

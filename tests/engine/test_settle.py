@@ -16,6 +16,7 @@ from optirelay.engine import operate
 from optirelay.engine.journal import Journal
 from optirelay.engine.operate import Decision
 from optirelay.engine.settle import Known, hand_back_unsent
+from optirelay.engine.starting import Begun
 from optirelay.model import Accepted, Doubtful, Later, Refusal, Refused
 from optirelay.store.batches import TakenBatch
 
@@ -34,7 +35,7 @@ async def take(house: House, worker: str = "first") -> TakenBatch:
     return taken
 
 
-async def begin(house: House, taken: TakenBatch, most: int = 1000) -> pipeline.Begun:
+async def begin(house: House, taken: TakenBatch, most: int = 1000) -> Begun:
     return await pipeline.begin(house.ctx, ACME, taken, {}, channel=NEWSLETTER, most=most)
 
 

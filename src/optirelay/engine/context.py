@@ -114,7 +114,7 @@ _MENDS = {
     ProblemKind.KEY_REFUSED: "Check api_key, or metrics_token, and what it may do; what waits for it goes on by itself",
     ProblemKind.OPTIMOVE_SILENT: "Check api_url, or metrics_url, and Optimove's state; it is tried again by itself",
 }
-_REFUSED_MEND = "See what Optimove says, check api_url and the channel's scheduled_id; it is tried again by itself"
+_REFUSED_MEND = "See what Optimove says, check api_url and the channel's ids; it is tried again by itself"
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,12 +15,16 @@ from optirelay.engine.context import Context
 from optirelay.engine.ending import end
 from optirelay.engine.jobs import JobRunner
 from optirelay.engine.journal import DeadJournal, Journal, dead_journal, journals_in
-from optirelay.engine.lane import Lane
+from optirelay.engine.lane import Lane, slots_of
 from optirelay.engine.recovery import recover
+from optirelay.engine.starting import Started
 from optirelay.engine.troubles import tell_clock
+from optirelay.model import day_of
 from optirelay.store import BATCH_CHANNEL, CALLBACK_CHANNEL, NOTIFICATION_CHANNEL, StoreUnavailable
 
 LANES = 2  # of a channel without a rate: while one waits for the database, the other makes mails
+ADD_UP_AFTER = timedelta(seconds=10)  # batches that are done; until then somebody may still be at them
+MOST_ADDED_UP = 2000  # at once
 POLL_SECONDS = 1.0  # where a NOTIFY was missed
 CLOCK_MAY_DIFFER = timedelta(seconds=1)
 log = structlog.get_logger()
@@ -37,28 +41,42 @@ class Dispatch:
         self._notified = asyncio.Event()
         self._called_back = asyncio.Event()
         self._clock_ok = True
+        slots = {place: slots_of(ctx, *place) for place in ctx.channels}
         self._lanes = [
-            Lane(ctx, journal, tenant, channel)
-            for tenant, channel in ctx.channels
-            for _ in range(LANES if ctx.channel_settings(tenant, channel).rate is None else 1)
+            Lane(ctx, journal, *place, slots[place])
+            for place in ctx.channels
+            for _ in range(LANES if slots[place] is None else 1)
         ]
+        self._triggered = {
+            place: Lane(ctx, journal, *place, slots[place], triggered=True)
+            for place in ctx.channels
+            if ctx.channel_settings(*place).triggered_id is not None
+        }
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop`; then nothing new starts, and what is under way is finished or handed back."""
+        accepting = asyncio.create_task(self._accept_until(stop))
         beats = [
             asyncio.create_task(self._again_and_again(self._listen)),
-            asyncio.create_task(self._again_and_again(self._accept)),
             asyncio.create_task(self._again_and_again(self._record)),
             asyncio.create_task(self._again_and_again(self._beat)),
             asyncio.create_task(self._again_and_again(self._recover)),
             asyncio.create_task(self._again_and_again(self._heal)),
             asyncio.create_task(self._again_and_again(self._report)),
+            asyncio.create_task(self._again_and_again(self._add_up)),
         ]
+        all_given = asyncio.Event()
         try:
-            await asyncio.gather(*(lane.run(stop, may_take=lambda: self._clock_ok) for lane in self._lanes))
+            lanes = [lane.run(stop, may_take=lambda: self._clock_ok) for lane in self._lanes]
+            lanes += [lane.run(all_given, may_take=lambda: self._clock_ok) for lane in self._triggered.values()]
+            running = asyncio.gather(*lanes)
             await stop.wait()
+            self._notified.set()
+            await accepting  # what it starts last is still handed over
+            all_given.set()
+            await running
         finally:
-            await end(beats)
+            await end([accepting, *beats])
 
     async def _again_and_again(self, loop: Callable[[], Awaitable[None]]) -> None:
         """Whatever stops a loop, it starts again: the store may be away for a while."""
@@ -79,14 +97,41 @@ class Dispatch:
             elif name == CALLBACK_CHANNEL:
                 self._called_back.set()
             elif name == BATCH_CHANNEL:
-                for lane in self._lanes:
+                for lane in self._all_lanes():
                     lane.wake()
 
-    async def _accept(self) -> None:
-        while True:
+    def _all_lanes(self) -> Iterator[Lane]:
+        yield from self._lanes
+        yield from self._triggered.values()
+
+    async def _accept_until(self, stop: asyncio.Event) -> None:
+        """Notifications are read as they come; what they start is handed over at once."""
+        while not stop.is_set():
             self._notified.clear()
-            if not await pipeline.accept(self._ctx):
-                await _set_or_polled(self._notified)
+            try:
+                if not await pipeline.accept(self._ctx, self):
+                    await _set_or_polled(self._notified)
+            except StoreUnavailable as error:
+                log.warning("store_unavailable", loop="accept", why=str(error))
+                await asyncio.sleep(POLL_SECONDS)
+            except Exception:
+                log.exception("loop_failed", loop="accept")
+                await asyncio.sleep(POLL_SECONDS)
+
+    @property
+    def may_start(self) -> bool:
+        """Whether this worker starts anything."""
+        return self._clock_ok
+
+    def give(self, started: Sequence[Started]) -> None:
+        """Groups of triggered messages that have started."""
+        for one in started:
+            self._triggered[one.tenant, one.channel].give(one)
+
+    def maybe_started(self, started: Sequence[Started]) -> None:
+        """The same, where the commit was not answered: nothing of them has left."""
+        for one in started:
+            self._triggered[one.tenant, one.channel].maybe_started(one.batch)
 
     async def _record(self) -> None:
         """Events are kept; and outcomes that came after their events are compared with them."""
@@ -107,7 +152,7 @@ class Dispatch:
             was_ok, self._clock_ok = self._clock_ok, off <= CLOCK_MAY_DIFFER
             if not (was_ok and self._clock_ok):
                 await tell_clock(self._ctx, off, ok=self._clock_ok)
-            held = [(lane.tenant, batch) for lane in self._lanes for batch in lane.held()]
+            held = [(lane.tenant, batch) for lane in self._all_lanes() for batch in lane.held()]
             await self._ctx.store.renew_leases(self._ctx.worker, lease, held)
             await asyncio.sleep(lease.total_seconds() / 3)
 
@@ -143,6 +188,16 @@ class Dispatch:
         while True:
             if not (self._clock_ok and await pipeline.put_due_reports(self._ctx)):
                 await asyncio.sleep(POLL_SECONDS)
+
+    async def _add_up(self) -> None:
+        """Counters of triggered batches that are done go into their day's; days that are over are closed."""
+        while True:
+            store = self._ctx.store
+            async with store.transaction() as everyone:
+                batches = await everyone.add_up(MOST_ADDED_UP, after=ADD_UP_AFTER)
+                await everyone.close_days(day_of(utc_now() - timedelta(days=1)), MOST_ADDED_UP)
+            if batches < MOST_ADDED_UP:
+                await asyncio.sleep(ADD_UP_AFTER.total_seconds())
 
 
 async def _set_or_polled(event: asyncio.Event) -> None:

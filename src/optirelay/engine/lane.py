@@ -1,4 +1,7 @@
-"""One channel in one worker: its due batches are taken, started group by group, and what is learnt is written."""
+"""One channel in one worker: its due batches are taken, started group by group, and what is learnt is written.
+
+Triggered messages have a lane of their own, which is also given groups that started when they came.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -15,10 +18,10 @@ from optirelay.engine.journal import Journal
 from optirelay.engine.rendering import render
 from optirelay.engine.settle import Known, hand_back_unsent
 from optirelay.engine.slots import Slots
+from optirelay.engine.starting import Begun, Started
 from optirelay.engine.wire import GroupWire
 from optirelay.errors import NeedsOperator, TryLater
 from optirelay.model import Answer, ChannelName, Later, Outgoing, TenantId
-from optirelay.settings import Rate
 from optirelay.stages import sending
 from optirelay.store import StoreUnavailable
 from optirelay.store.batches import TakenBatch
@@ -32,17 +35,45 @@ SET_ASIDE_FOR = timedelta(minutes=10)
 log = structlog.get_logger()
 
 
-class Lane:
-    """One channel's due batches, sent by this worker."""
+def slots_of(ctx: Context, tenant: TenantId, channel: ChannelName) -> Slots | None:
+    """One worker's slots of a channel; None where it has no rate."""
+    settings = ctx.channel_settings(tenant, channel)
+    if settings.rate is None:
+        return None
+    interval = sending.slot_interval(settings.rate)
+    late = sending.may_be_late(settings.rate, together=settings.in_one_request > 1)
 
-    def __init__(self, ctx: Context, journal: Journal, tenant: TenantId, channel: ChannelName) -> None:
+    async def reserve(count: int) -> float:
+        async with ctx.store.tenant(tenant).transaction() as ledger:
+            return await ledger.channels.reserve_slots(channel, count, interval)
+
+    return Slots(interval=interval, may_be_late=late, reserve=reserve)
+
+
+class Lane:
+    """One channel's due batches of one kind, sent by this worker."""
+
+    def __init__(
+        self,
+        ctx: Context,
+        journal: Journal,
+        tenant: TenantId,
+        channel: ChannelName,
+        slots: Slots | None,
+        *,
+        triggered: bool = False,
+    ) -> None:
+        """`slots`: this worker's of the channel, where that has a rate."""
         self._ctx = ctx
         self._journal = journal
         self.tenant = tenant
         self._name = channel
+        self._triggered = triggered
         self._channel = ctx.channels[tenant, channel]
         self._rate = ctx.channel_settings(tenant, channel).rate
-        self._slots = None if self._rate is None else self._slots_of(self._rate)
+        self._slots = slots
+        self._given: set[asyncio.Task[None]] = set()  # groups that started elsewhere, on their way to the channel
+        self._maybe_started: list[TakenBatch] = []  # by a commit that was not answered
         self._batch: TakenBatch | None = None
         self._known: dict[TakenBatch, Known] = {}  # what became of started messages; not written yet
         self._under_way: dict[TakenBatch, set[int]] = {}  # started messages of which nothing is known
@@ -60,6 +91,29 @@ class Lane:
     def wake(self) -> None:
         """There may be something to do."""
         self._something.set()
+
+    def give(self, started: Started) -> None:
+        """Hand over a group that has started with its batch, at once; the batch is this lane's from here on."""
+        batch, begun = started.batch, started.begun
+        self._under_way.setdefault(batch, set()).update(message.number for message in begun.start)
+        if not begun.over:
+            self._resting[batch] = begun.next_due_at or utc_now()
+        giving = asyncio.create_task(self._hand_over_given(batch, begun))
+        self._given.add(giving)
+        giving.add_done_callback(self._given.discard)
+
+    def maybe_started(self, batch: TakenBatch) -> None:
+        """The commit that was to start it was not answered: nothing of it has left."""
+        self._maybe_started.append(batch)
+        self._something.set()
+
+    async def _hand_over_given(self, batch: TakenBatch, begun: Begun) -> None:
+        try:
+            await self._hand_over(batch, begun)
+        except StoreUnavailable as error:
+            log.warning("store_unavailable", tenant=self.tenant, channel=self._name, why=str(error))
+        except Exception:
+            log.exception("group_not_handed_over", tenant=self.tenant, channel=self._name)
 
     async def run(self, stop: asyncio.Event, *, may_take: Callable[[], bool]) -> None:
         """Send until `stop`; then hand back what has not left, and wait for the answers of what has."""
@@ -84,9 +138,12 @@ class Lane:
 
     async def _turn(self, may_take: Callable[[], bool]) -> None:
         self._something.clear()
+        while self._maybe_started:
+            await hand_back_unsent(self._ctx, self.tenant, self._maybe_started[0], set(), self._journal)
+            self._maybe_started.pop(0)
         await self._give_back()
         if self._batch is None and may_take():
-            self._batch = await pipeline.take(self._ctx, self.tenant, self._name)
+            self._batch = await pipeline.take(self._ctx, self.tenant, self._name, triggered=self._triggered)
         if self._batch is None:
             await self._idle(may_take)
             return
@@ -110,7 +167,12 @@ class Lane:
             await self._sleep(begun.wait.total_seconds())
 
     async def _way(self, messages: int = 0) -> None:
-        await self._ctx.way.give((self.tenant, self._name), messages)
+        await self._ctx.way.give(self._whose, messages)
+
+    @property
+    def _whose(self) -> tuple[TenantId, ChannelName] | None:
+        """Whose work it is, for the right of way; triggered messages wait for nobody."""
+        return None if self._triggered else (self.tenant, self._name)
 
     def held(self) -> set[int]:
         """Batches that are in this lane's hands: their leases are to be renewed, and no others."""
@@ -133,7 +195,7 @@ class Lane:
         """Have what is known written; where that fails it stays known. Written twice, it changes nothing."""
         known, self._known = self._known, {}
         try:
-            with self._ctx.way.at_work((self.tenant, self._name)):
+            with self._ctx.way.at_work(self._whose):
                 written = await write(known)
         except BaseException:
             for batch, of_batch in known.items():
@@ -143,13 +205,13 @@ class Lane:
             self._journal.settled(batch.id, of_batch.answers)
         return written
 
-    async def _hand_over(self, batch: TakenBatch, begun: pipeline.Begun) -> None:
+    async def _hand_over(self, batch: TakenBatch, begun: Begun) -> None:
         """Give a started group to the channel; what is not on the wire in time is handed back."""
         numbers = {message.sid: message.number for message in begun.start}
         self._under_way.setdefault(batch, set()).update(numbers.values())
         last_slot_at = None if self._slots is None else self._slots.add(begun.first_slot_at, len(numbers))
         try:
-            outgoing, refused = await render(self._ctx, self.tenant, self._name, batch, begun.start)
+            outgoing, refused = await render(self._ctx, self.tenant, self._name, batch, begun.start, whose=self._whose)
         except Exception:
             self._hand_back(batch, list(numbers.values()))
             raise
@@ -164,6 +226,7 @@ class Lane:
             self._slots,
             last_slot_at,
             self._way,
+            triggered=self._triggered,
         )
         self._wires.add(wire)
         self._answered.clear()
@@ -186,17 +249,6 @@ class Lane:
         self._handled = wire.handled_in_half_a_second() if self._rate is None or wire.saturated else 0
         if wire.saturated:  # another group would only be handed back, too
             await self._wait_for(self._answered, LONGEST_SLEEP_SECONDS)
-
-    def _slots_of(self, rate: Rate) -> Slots:
-        interval = sending.slot_interval(rate)
-        settings = self._ctx.channel_settings(self.tenant, self._name)
-        late = sending.may_be_late(rate, together=settings.in_one_request > 1)
-
-        async def reserve(count: int) -> float:
-            async with self._ctx.store.tenant(self.tenant).transaction() as ledger:
-                return await ledger.channels.reserve_slots(self._name, count, interval)
-
-        return Slots(interval=interval, may_be_late=late, reserve=reserve)
 
     async def _send(self, batch: TakenBatch, outgoing: list[Outgoing], wire: GroupWire) -> None:
         try:
@@ -287,7 +339,7 @@ class Lane:
     async def _until_due(self) -> float:
         async with self._ctx.store.tenant(self.tenant).transaction() as ledger:
             lease = self._ctx.settings.service.takeover_after
-            due_at = await ledger.batches.next_due(self._name, lease=lease)
+            due_at = await ledger.batches.next_due(self._name, lease=lease, triggered=self._triggered)
         return LONGEST_SLEEP_SECONDS if due_at is None else max(0.005, (due_at - utc_now()).total_seconds())
 
     async def _sleep(self, seconds: float) -> None:
@@ -316,6 +368,7 @@ class Lane:
     async def _drain(self) -> None:
         """Wait for answers, write all that is known, and give back what is in hand."""
         await self._before
+        await asyncio.gather(*self._given)
         if self._sends:
             _, late = await asyncio.wait(self._sends, timeout=DRAIN_SECONDS)
             for send in late:

@@ -1,13 +1,13 @@
 """A started group becomes what a channel sends: each message by its template, in the version it was planned with."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from optirelay.clock import utc_now
 from optirelay.engine.context import Context
-from optirelay.model import ChannelName, Message, Outgoing, Refusal, Refused, TenantId
+from optirelay.model import ChannelName, Message, Outgoing, Refusal, Refused, TemplateId, TenantId
 from optirelay.store import Ledger
-from optirelay.store.batches import LockedBatch, TakenBatch
+from optirelay.store.batches import TakenBatch
 
 if TYPE_CHECKING:
     from optirelay.stages.content import Prepared
@@ -15,20 +15,29 @@ if TYPE_CHECKING:
 MAILS_IN_A_SLICE = 32
 
 
-async def required_tags(ctx: Context, ledger: Ledger, batch: LockedBatch) -> Sequence[str] | None:
-    """What the batch's template cannot do without; None where the template is not ours yet."""
-    if batch.template_version is None:
+async def required_tags(
+    ctx: Context, ledger: Ledger, channel: ChannelName, template_id: TemplateId, version: int | None
+) -> Sequence[str] | None:
+    """What a template cannot do without; None where it is not ours yet (no `version`)."""
+    if version is None:
         return None
-    known = ctx.prepared.get((ledger.tenant, batch.channel, batch.template_id, batch.template_version))
+    known = ctx.prepared.get((ledger.tenant, channel, template_id, version))
     if known is not None:
         return known.required
-    return (await ledger.templates.content(batch.channel, batch.template_id, batch.template_version)).required
+    return (await ledger.templates.content(channel, template_id, version)).required
 
 
 async def render(
-    ctx: Context, tenant: TenantId, channel: ChannelName, taken: TakenBatch, group: Sequence[Message]
+    ctx: Context,
+    tenant: TenantId,
+    channel: ChannelName,
+    taken: TakenBatch,
+    group: Sequence[Message],
+    *,
+    whose: Hashable | None,
 ) -> tuple[list[Outgoing], dict[int, Refused]]:
-    """What is sent to each of a group, and those for whom it could not be made."""
+    """What is sent to each of a group, and those for whom it could not be made. `whose` work it is: None waits for
+    nobody."""
     from optirelay.stages.content import BadTemplate, CannotRender  # takes a fifth of a second; only senders need it
 
     try:
@@ -53,7 +62,7 @@ async def render(
             except CannotRender as error:
                 refused[message.number] = Refused(Refusal.RENDER_FAILED, str(error))
 
-    return await ctx.way.in_slices((tenant, channel), group, mails, size=MAILS_IN_A_SLICE), refused
+    return await ctx.way.in_slices(whose, group, mails, size=MAILS_IN_A_SLICE), refused
 
 
 async def _prepared(ctx: Context, tenant: TenantId, channel: ChannelName, taken: TakenBatch) -> "Prepared":

@@ -1,12 +1,12 @@
 """Reports to Optimove: what is told is frozen first, then each call is made once, and a lost answer stays a doubt."""
 
 from collections.abc import AsyncIterator, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from optirelay.clock import utc_now
 from optirelay.engine.context import Context, ask
 from optirelay.errors import GiveUp, InDoubt, NeedsOperator, OptirelayError
-from optirelay.model import ProblemKind, TenantId
+from optirelay.model import CampaignId, ChannelName, ProblemKind, TenantId
 from optirelay.optimove import MAX_EVENT_AGE
 from optirelay.stages import metrics
 from optirelay.store import Ledger, StoreUnavailable
@@ -26,8 +26,23 @@ async def begin_window(ctx: Context, ledger: Ledger, batch: LockedBatch) -> None
     tenant, before, now = ctx.settings.tenants[ledger.tenant], batch.begun_at, utc_now()
     batch.begun_at = now
     lately = before is not None and now - before < min(tenant.report_every, tenant.report_for)
-    if not lately and ctx.channels[ledger.tenant, batch.channel].reported:
+    if not lately and calls_for(ctx, ledger, batch.channel, batch.campaign_id):
         await ledger.reports.tell_by(batch.campaign, now + tenant.report_every)
+
+
+def first_report(ctx: Context, ledger: Ledger, channel: ChannelName, campaign_id: CampaignId) -> datetime | None:
+    """When Optimove is told of a triggered campaign that begins a day now; None: never."""
+    if not calls_for(ctx, ledger, channel, campaign_id):
+        return None
+    return utc_now() + min(ctx.settings.tenants[ledger.tenant].report_every, metrics.FIRST_AFTER)
+
+
+def calls_for(ctx: Context, ledger: Ledger, channel: ChannelName, campaign_id: CampaignId) -> frozenset[str]:
+    """The calls by which Optimove is told of a campaign: none of a dry run, nor of one that no call can name."""
+    known = ctx.channels.get((ledger.tenant, channel))
+    if known is not None and not known.reported:
+        return frozenset()
+    return metrics.calls_of(campaign_id, ctx.settings.tenants[ledger.tenant].report)
 
 
 async def due_now(ctx: Context, ledger: Ledger, campaign: int) -> bool:
@@ -39,7 +54,7 @@ async def due_now(ctx: Context, ledger: Ledger, campaign: int) -> bool:
     tenant, now = ctx.settings.tenants[ledger.tenant], utc_now()
     channel = ctx.channels.get((ledger.tenant, standing.channel))
     shut = metrics.is_shut(standing.handed_off_at, now, lasts=tenant.report_for)
-    if (channel is not None and not channel.reported) or (shut and standing.next_at is None):
+    if not calls_for(ctx, ledger, standing.channel, standing.campaign_id) or (shut and standing.next_at is None):
         return False
     following = metrics.next_report(standing.handed_off_at, now, every=tenant.report_every, lasts=tenant.report_for)
     await ledger.reports.tell_next(campaign, following)
@@ -55,15 +70,19 @@ async def tell(ctx: Context, tenant: TenantId, campaign: int) -> None:
     Raises where some were not made and have to go again. Events have a host and a token of their own: what keeps them
     from going does not keep back the other calls, and the other way round.
     """
-    store = ctx.store.tenant(tenant)
-    async with store.transaction() as ledger:
-        await ledger.reports.alone(campaign)
-        await _freeze(ctx, ledger, await ledger.campaigns.counts_of(campaign))
-    await settle_lost(ctx, tenant, campaign)
+    async with ctx.store.tenant(tenant).transaction() as ledger:
+        days = await ledger.campaigns.days_of(campaign)
+        both = sorted({days[0], campaign})  # counts are told of all days together, as the first one's
+        for row in both:
+            await ledger.reports.alone(row)
+        await _freeze(ctx, ledger, await ledger.campaigns.counts_of(campaign), days)
     failed: list[OptirelayError] = []
+    for row in both:
+        await settle_lost(ctx, tenant, row)
     for calls in metrics.BY_HOST:
         try:
-            await _send_all(ctx, tenant, campaign, calls)
+            for row in both:
+                await _send_all(ctx, tenant, row, calls)
         except StoreUnavailable:
             raise
         except OptirelayError as error:
@@ -84,43 +103,60 @@ async def _send_all(ctx: Context, tenant: TenantId, campaign: int, calls: Sequen
         await send_report(ctx, tenant, claimed)
 
 
-async def _freeze(ctx: Context, ledger: Ledger, campaign: CampaignCounts) -> None:
-    """Take all that is over and was not told, as calls; counts last, over all that was taken so far."""
-    channel_id = ctx.channel_settings(ledger.tenant, campaign.channel).scheduled_id
+async def _freeze(ctx: Context, ledger: Ledger, campaign: CampaignCounts, days: Sequence[int]) -> None:
+    """Take all that is over and was not told, as calls; counts last, over all that was taken so far of all days."""
+    channel_id = ctx.channel_settings(ledger.tenant, campaign.channel).channel_id(campaign.kind)
+    calls = calls_for(ctx, ledger, campaign.channel, campaign.campaign_id)
     if channel_id is None:
-        raise NeedsOperator(f"channel {campaign.channel} of tenant {ledger.tenant} has no scheduled_id any more")
-    place = metrics.Place(int(campaign.campaign_id), channel_id)
+        setting = f"{campaign.kind}_id"
+        raise NeedsOperator(f"channel {campaign.channel} of tenant {ledger.tenant} has no {setting} any more")
+    if not calls:
+        return
+    place = metrics.place_of(campaign.campaign_id, channel_id)
     report = await ledger.reports.take(campaign.id)
     if report is not None:
-        await _freeze_customers(ctx, ledger, campaign.id, report, place)
-    if ctx.settings.tenants[ledger.tenant].report != "save_event":
-        await _freeze_metrics(ctx, ledger, campaign.id, report, place)
+        await _freeze_customers(ctx, ledger, campaign.id, report, place, calls)
+    if metrics.METRICS in calls:
+        await _freeze_metrics(ctx, ledger, days, report, place)
 
 
-async def _freeze_customers(ctx: Context, ledger: Ledger, campaign: int, report: int, place: metrics.Place) -> None:
-    tenant = ctx.settings.tenants[ledger.tenant]
-    oldest = metrics.oldest_event(utc_now())
+async def _freeze_customers(
+    ctx: Context, ledger: Ledger, campaign: int, report: int, place: metrics.Place, calls: frozenset[str]
+) -> None:
+    optimove = ctx.settings.tenants[ledger.tenant].optimove
     told = ledger.reports.customers(campaign, report)
-    async for alike, customers in _alike(told, tenant.optimove.interactions_per_call):
-        if tenant.report != "save_event":
-            ids = tenant.optimove.interaction_ids
+    async for alike, customers in _alike(told, optimove.interactions_per_call):
+        if metrics.INTERACTIONS in calls:
+            ids = optimove.interaction_ids
             call = metrics.interaction_call(place, alike, customers, interaction_ids=ids)
             await ledger.reports.freeze(campaign, report, call)
-        if tenant.report != "interactions":
-            if timely := [customer for customer in customers if customer.at >= oldest]:
-                await ledger.reports.freeze(campaign, report, metrics.event_call(place, alike, timely))
-            if late := [customer for customer in customers if customer.at < oldest]:
-                call = metrics.event_call(place, alike, late)
-                number = await ledger.reports.freeze(campaign, report, call, state="too_late")
-                await _tell_too_late(ledger, LateReport(number, call.call, call.customers))
+        if metrics.SAVE_EVENT in calls:
+            await _freeze_events(ledger, campaign, report, place, alike, customers)
+
+
+async def _freeze_events(
+    ledger: Ledger,
+    campaign: int,
+    report: int,
+    place: metrics.Place,
+    alike: metrics.Alike,
+    customers: Sequence[ToldCustomer],
+) -> None:
+    oldest = metrics.oldest_event(utc_now())
+    if timely := [customer for customer in customers if customer.at >= oldest]:
+        await ledger.reports.freeze(campaign, report, metrics.event_call(place, alike, timely))
+    if late := [customer for customer in customers if customer.at < oldest]:
+        call = metrics.event_call(place, alike, late)
+        number = await ledger.reports.freeze(campaign, report, call, state="too_late")
+        await _tell_too_late(ledger, LateReport(number, call.call, call.customers))
 
 
 async def _freeze_metrics(
-    ctx: Context, ledger: Ledger, campaign: int, report: int | None, place: metrics.Place
+    ctx: Context, ledger: Ledger, days: Sequence[int], report: int | None, place: metrics.Place
 ) -> None:
-    optimove = ctx.settings.tenants[ledger.tenant].optimove
+    optimove, first = ctx.settings.tenants[ledger.tenant].optimove, days[0]
     increments = optimove.metrics_are == "increments"
-    values = metrics.values_to_tell(await ledger.reports.totals(campaign), increments=increments)
+    values = metrics.values_to_tell(await ledger.reports.totals(days, first), increments=increments)
     for call in metrics.metric_calls(
         place,
         values,
@@ -128,8 +164,8 @@ async def _freeze_metrics(
         metric_ids=optimove.metric_ids,
         per_call=optimove.metrics_per_call,
     ):
-        await ledger.reports.freeze(campaign, report, call)
-    await ledger.reports.keep_told(campaign, {(count.template_id, count.event): count.total for count, _ in values})
+        await ledger.reports.freeze(first, report, call)
+    await ledger.reports.keep_told(first, {(count.template_id, count.event): count.total for count, _ in values})
 
 
 async def _alike(

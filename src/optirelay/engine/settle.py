@@ -65,7 +65,7 @@ async def write_known(ctx: Context, ledger: Ledger, known: Mapping[TakenBatch, K
             touched = await settle_late(ctx, ledger, batch, known[taken], ctx.worker)
         for written in touched:
             await ledger.batches.write(written)
-            if written.done:
+            if written.done and not written.triggered:
                 ended.append(written.campaign)
     return ended
 

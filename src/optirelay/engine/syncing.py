@@ -60,20 +60,19 @@ async def look_at_listeners(ctx: Context, tenant: TenantId) -> list[listeners.Li
 
 
 async def sync_templates(ctx: Context, tenant: TenantId) -> Mapping[ChannelName, list[templates.TemplateState]]:
-    """Add what is missing or has another name; how all stand afterwards."""
+    """Add what is missing or has another name, in the list of each channel id; how all stand afterwards."""
     per_call = ctx.settings.tenants[tenant].optimove.templates_per_call
     async with ctx.store.tenant(tenant).alone("sync templates"):
-        standing = await look_at_templates(ctx, tenant)
-        to_add = {channel: templates.next_to_add(states, per_call) for channel, states in standing.items()}
-        for channel, calls in to_add.items():
-            channel_id = ctx.channel_settings(tenant, channel).scheduled_id
-            assert channel_id is not None
-            for part in calls:
+        lists = await _look_at_lists(ctx, tenant)
+        added = False
+        for (_, channel_id), states in lists.items():
+            for part in templates.next_to_add(states, per_call):
                 rows = [ChannelTemplate(row.template_id, row.name) for row in part]
                 await ask(ctx, tenant, add_channel_templates(channel_id, rows, limit=per_call))
+                added = True
         async with ctx.store.tenant(tenant).transaction() as ledger:
             await done_after_all(ledger, "AddChannelTemplates")
-        return await look_at_templates(ctx, tenant) if any(to_add.values()) else standing
+        return _by_channel(await _look_at_lists(ctx, tenant) if added else lists)
 
 
 async def done_after_all(ledger: Ledger, call: str) -> None:
@@ -82,16 +81,32 @@ async def done_after_all(ledger: Ledger, call: str) -> None:
 
 
 async def look_at_templates(ctx: Context, tenant: TenantId) -> Mapping[ChannelName, list[templates.TemplateState]]:
-    """How each template stands at Optimove, channel by channel."""
+    """How each template stands at Optimove, channel by channel; there it may have two lists, one a channel id."""
+    return _by_channel(await _look_at_lists(ctx, tenant))
+
+
+Lists = Mapping[tuple[ChannelName, int], list[templates.TemplateState]]
+"""Channel and channel id: how our templates and Optimove's list agree."""
+
+
+async def _look_at_lists(ctx: Context, tenant: TenantId) -> Lists:
     async with ctx.store.tenant(tenant).transaction() as ledger:
         stored = await ledger.templates.all()
     standing = {}
     for name, channel in ctx.settings.tenants[tenant].channels.items():
-        if channel.scheduled_id is not None:
-            theirs = await ask(ctx, tenant, get_channel_templates(channel.scheduled_id))
+        for channel_id in channel.channel_ids:
+            theirs = await ask(ctx, tenant, get_channel_templates(channel_id))
             listed = [templates.Listed(TemplateId(row.template_id), row.template_name) for row in theirs]
-            standing[ChannelName(name)] = templates.compare([t for t in stored if t.channel == name], listed)
+            ours = [template for template in stored if template.channel == name]
+            standing[ChannelName(name), channel_id] = templates.compare(ours, listed)
     return standing
+
+
+def _by_channel(lists: Lists) -> Mapping[ChannelName, list[templates.TemplateState]]:
+    found: dict[ChannelName, list[list[templates.TemplateState]]] = {}
+    for (channel, _), states in lists.items():
+        found.setdefault(channel, []).append(states)
+    return {channel: templates.in_all_lists(by_list) for channel, by_list in found.items()}
 
 
 def behind(standing: Mapping[ChannelName, list[templates.TemplateState]]) -> list[str]:

@@ -96,6 +96,18 @@ async def tell_request_set_aside(ledger: Ledger, request: str) -> None:
     )
 
 
+async def tell_unreadable_trigger(ledger: Ledger, channel: ChannelName) -> None:
+    """A notification of a trigger that no message can be made of."""
+    await ledger.problems.tell(
+        ProblemKind.UNREADABLE_NOTIFICATION,
+        f"A notification of a trigger on channel {channel} has no TemplateID that can be read, or more than there is "
+        "room for",
+        "Ask Optimove what it sends; the notification is kept, its message is skipped (unreadable)",
+        channel=channel,
+        subject="trigger",
+    )
+
+
 async def tell_unreadable_callback(ledger: Ledger, channel: ChannelName) -> None:
     """A provider told events of which nothing can be read."""
     await ledger.problems.tell(
@@ -110,7 +122,8 @@ async def tell_unreadable_callback(ledger: Ledger, channel: ChannelName) -> None
 async def mend_doubts(ledger: Ledger, campaign: int) -> None:
     """Where no message of the campaign is in doubt any more, the operator need not be told."""
     counts = await ledger.campaigns.counts_of(campaign)
-    if not counts.in_doubt:
+    days = await ledger.campaigns.counts(counts.campaign_id, counts.channel)
+    if not any(day.in_doubt for day in days):
         await ledger.problems.mended(
             ProblemKind.MESSAGE_IN_DOUBT, channel=counts.channel, campaign_id=counts.campaign_id
         )

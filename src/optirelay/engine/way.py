@@ -22,7 +22,8 @@ class Way:
     """The right of way in one process. Long work is done in slices of a millisecond, and says so before each: whoever
     handled many rows lately waits there while somebody who handled few is at work.
 
-    It does not wait for ever: however many little ones there are, a third of the time is left to the large ones.
+    It does not wait for ever: however many little ones there are, a third of the time is left to the large ones. What
+    is nobody's (`whose` is None) waits for nobody, and nobody for it: triggered messages.
     """
 
     def __init__(self) -> None:
@@ -31,9 +32,9 @@ class Way:
         self._from = self._until = 0.0  # large ones stand still
 
     @contextmanager
-    def at_work(self, whose: Hashable) -> Iterator[None]:
+    def at_work(self, whose: Hashable | None) -> Iterator[None]:
         """A piece of work; where it is one of few rows, it has the right of way until its end."""
-        if not self._has_little(whose, 0):
+        if whose is None or not self._has_little(whose, 0):
             yield
             return
         self._little += 1
@@ -44,9 +45,11 @@ class Way:
             self._little -= 1
             self._take()
 
-    async def give(self, whose: Hashable, rows: int = 0) -> None:
+    async def give(self, whose: Hashable | None, rows: int = 0) -> None:
         """One step of somebody's work, in which so many rows are handled."""
-        if self._has_little(whose, rows):
+        if whose is None:
+            pass
+        elif self._has_little(whose, rows):
             self._take()
         else:
             while (ahead := self._until - time.monotonic()) > 0:
@@ -54,7 +57,7 @@ class Way:
         await asyncio.sleep(0)  # others of its kind get a turn, too
 
     async def in_slices(
-        self, whose: Hashable, things: Sequence[A], work: Callable[[Sequence[A]], Iterable[B]], *, size: int
+        self, whose: Hashable | None, things: Sequence[A], work: Callable[[Sequence[A]], Iterable[B]], *, size: int
     ) -> list[B]:
         """What `work` makes of all of them, `size` at a time; a slice should take about a millisecond."""
         done: list[B] = []

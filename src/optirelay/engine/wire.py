@@ -28,8 +28,13 @@ class GroupWire:
         slots: Slots | None,
         last_slot_at: float | None,
         between: Callable[[], Awaitable[None]],
+        *,
+        triggered: bool = False,
     ) -> None:
-        """Where the channel has a rate: its slots, and when the last of the group's is, in the event loop's time."""
+        """Where the channel has a rate: its slots, and when the last of the group's is, in the event loop's time.
+
+        Triggered messages take slots before others, which then get theirs: so these have half a second more for it.
+        """
         self._loop = asyncio.get_running_loop()
         self._batch = batch
         self._journal = journal
@@ -40,7 +45,9 @@ class GroupWire:
         self._started_at = self._loop.time()
         self._slots = slots
         self._between = between
-        self._late_at = max(last_slot_at or 0.0, self._started_at) + HALF_SECOND.total_seconds()
+        self._triggered = triggered
+        displaced = HALF_SECOND.total_seconds() if slots is not None and not triggered else 0.0
+        self._late_at = max(last_slot_at or 0.0, self._started_at) + HALF_SECOND.total_seconds() + displaced
         self._closed = False
         self._settled = asyncio.Event()
         self._took_seconds = 0.0
@@ -68,7 +75,7 @@ class GroupWire:
     async def _slot_came(self, slots: Slots) -> bool:
         """Wait for the next slot; False where there is none, because the database is away."""
         try:
-            await slots.wait()
+            await slots.wait(first=self._triggered)
         except StoreUnavailable as error:
             log.warning("no_slot", why=str(error))
             self.close()

@@ -83,7 +83,7 @@ class CustomerEvent:
     event: str
     happened_at: datetime
     customer_id: str = field(repr=False)
-    campaign_id: int
+    campaign_id: int | str  # text: where it is no number
     channel_id: int
     template_id: int
     recipient_group_id: int = 1

@@ -64,7 +64,6 @@ CHANNEL = Room(
     unbuilt=frozenset(
         {
             "match",
-            "expire_triggered_after",
             "opt_in",
             "opt_in_values",
             "communication_modes",

@@ -20,7 +20,7 @@ from pydantic import (
     field_serializer,
 )
 
-from optirelay.model import ChannelKind, Contract, InDoubtRule
+from optirelay.model import CampaignKind, ChannelKind, Contract, InDoubtRule
 from optirelay.settings import _secrets, _values
 from optirelay.settings._faults import BadValue, shown
 from optirelay.settings._values import HostPort, QuietHours, Rate, Secret
@@ -171,6 +171,7 @@ class ChannelSettings(_Shape):
     rate: AnyRate | None = None  # None: as fast as it goes
     quiet_hours: AnyQuietHours | None = None  # None: at any time
     expire_after: Duration = written("24h")
+    expire_triggered_after: Duration = written("1h")
     timeout: Duration = written("30s")
     tries: Annotated[int, BeforeValidator(_values.whole_number(1, 100))] = written(12)
     retry_within: Duration = written("4h")
@@ -182,6 +183,15 @@ class ChannelSettings(_Shape):
     )
     smtp: SmtpSettings | None = None
     webhook: WebhookSettings | None = None
+
+    @property
+    def channel_ids(self) -> tuple[int, ...]:
+        """Optimove's channels that are this one."""
+        return tuple(number for number in (self.scheduled_id, self.triggered_id) if number is not None)
+
+    def channel_id(self, kind: CampaignKind) -> int | None:
+        """Optimove's channel for campaigns of this kind."""
+        return self.scheduled_id if kind is CampaignKind.SCHEDULED else self.triggered_id
 
     @property
     def in_one_request(self) -> int:

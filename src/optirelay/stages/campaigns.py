@@ -26,6 +26,14 @@ class CallOff:
 
 
 @dataclass(frozen=True, slots=True)
+class SendOne:
+    """A customer met a trigger: one message on this channel, at once."""
+
+    campaign_id: CampaignId
+    channel: ChannelName
+
+
+@dataclass(frozen=True, slots=True)
 class Kept:
     """Nothing to do; a problem where the operator should know."""
 
@@ -34,25 +42,46 @@ class Kept:
     mend: str = ""
 
 
-Step = SendPlan | CallOff | Kept
+_ACTED_ON = (
+    EventType.CHANNEL_EXECUTED,
+    EventType.CAMPAIGN_PROCESSED,
+    EventType.CAMPAIGN_CANCELLED,
+    EventType.TRIGGERED,
+)
+Step = SendPlan | CallOff | SendOne | Kept
 
 
 def next_step(notification: Notification, digest: bytes, channels: Mapping[str, ChannelSettings]) -> Step:
     """What a notification asks for. `digest` of its bytes stands in for a time stamp that it lacks.
 
     Type 13: a campaign is ready on one channel. Type 1: on one at least, and mostly it names none: each is read.
-    Type 4: it was cancelled. Others are kept and not acted on: after a 5 nothing is sent before the 13 or 1.
+    Type 4: it was cancelled. Type 11: a customer met a trigger, on a channel's triggered_id. Others are kept and not
+    acted on: after a 5 nothing is sent before the 13 or 1.
     """
     event_type, campaign_id = notification.event_type, notification.campaign_id
-    if event_type not in (EventType.CHANNEL_EXECUTED, EventType.CAMPAIGN_PROCESSED, EventType.CAMPAIGN_CANCELLED):
+    if event_type not in _ACTED_ON:
         return Kept()
     if campaign_id is None:
         return _unreadable(notification, "CampaignID")
     if event_type == EventType.CAMPAIGN_CANCELLED:
         return CallOff(campaign_id)
-    if event_type == EventType.CHANNEL_EXECUTED and notification.channel_id is None:
+    if event_type != EventType.CAMPAIGN_PROCESSED and notification.channel_id is None:
         return _unreadable(notification, "ChannelID")
+    if event_type == EventType.TRIGGERED:
+        return _one(notification, campaign_id, channels)
     return _plan(notification, campaign_id, digest, channels)
+
+
+def _one(notification: Notification, campaign_id: CampaignId, channels: Mapping[str, ChannelSettings]) -> Step:
+    for name, channel in channels.items():
+        if channel.triggered_id == notification.channel_id:
+            return SendOne(campaign_id, ChannelName(name))
+    return Kept(
+        ProblemKind.UNKNOWN_CHANNEL_ID,
+        f"Optimove fired a trigger of campaign {campaign_id} on channel id {notification.channel_id}, which no channel "
+        "has as triggered_id; the notification is kept and nothing was sent",
+        "Give a channel of this tenant that triggered_id, or have the listener removed at Optimove",
+    )
 
 
 def _plan(

@@ -31,12 +31,18 @@ class ListenerRow:
 
 
 def wanted(tenant: TenantSettings, public_url: str) -> list[ListenerRow]:
-    """What a tenant needs: executed (13) for each scheduled channel id, cancelled (4) once, and `listen_also`."""
+    """What a tenant needs: executed (13) for each scheduled channel id, triggered (11) for each triggered one,
+    cancelled (4) once, and `listen_also`."""
     url = f"{public_url.rstrip('/')}/optimove/{tenant.name}/{tenant.listener_secrets[0].reveal()}"
     scheduled = [(name, c.scheduled_id) for name, c in tenant.channels.items() if c.scheduled_id is not None]
     rows = [
         ListenerRow(ChannelName(name), EventType.CHANNEL_EXECUTED, channel_id, url, ListenerState.MISSING)
         for name, channel_id in scheduled
+    ]
+    rows += [
+        ListenerRow(ChannelName(name), EventType.TRIGGERED, c.triggered_id, url, ListenerState.MISSING)
+        for name, c in tenant.channels.items()
+        if c.triggered_id is not None
     ]
     without_channel = [*([EventType.CAMPAIGN_CANCELLED] if scheduled else []), *tenant.listen_also]
     return rows + [ListenerRow(None, event_type, None, url, ListenerState.MISSING) for event_type in without_channel]

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from optirelay.model import CustomerId, FrozenCall, TemplateId
+from optirelay.model import CampaignId, CustomerId, FrozenCall, TemplateId
 from optirelay.optimove import (
     MAX_EVENT_AGE,
     Call,
@@ -23,6 +23,7 @@ METRICS = "UpdateCampaignMetrics"
 INTERACTIONS = "UpdateCampaignInteractions"
 SAVE_EVENT = "saveEvent"
 BY_HOST = ((METRICS, INTERACTIONS), (SAVE_EVENT,))
+FIRST_AFTER = timedelta(seconds=5)  # of a day of a triggered campaign, so that a burst is told of at once
 ON_ITS_WAY = timedelta(minutes=10)  # so much younger an event must be when it is to be sent, to be in time
 
 
@@ -87,8 +88,31 @@ class Alike:
 class Place:
     """The campaign and the channel, as Optimove numbers them."""
 
-    campaign_id: int
+    campaign_id: int | str  # text where it is no number: only events can name it
     channel_id: int
+
+    @property
+    def campaign_number(self) -> int:
+        """Where it is one."""
+        assert isinstance(self.campaign_id, int)
+        return self.campaign_id
+
+
+def place_of(campaign_id: CampaignId, channel_id: int) -> Place:
+    """A campaign on one of Optimove's channels."""
+    return Place(int(campaign_id) if is_number(campaign_id) else campaign_id, channel_id)
+
+
+def is_number(campaign_id: CampaignId) -> bool:
+    """Whether metrics and interactions can name the campaign: of triggered ones some ids are other words."""
+    return campaign_id.isascii() and campaign_id.isdigit()
+
+
+def calls_of(campaign_id: CampaignId, report: str) -> frozenset[str]:
+    """The calls by which Optimove is told of a campaign, with this `report` of the tenant's settings; maybe none."""
+    calls = {"interactions": {METRICS, INTERACTIONS}, "save_event": {SAVE_EVENT}}
+    wanted = calls.get(report, {METRICS, INTERACTIONS, SAVE_EVENT})
+    return frozenset(wanted if is_number(campaign_id) else wanted & {SAVE_EVENT})
 
 
 def values_to_tell(counted: Sequence[Counted], *, increments: bool) -> list[tuple[Counted, int]]:
@@ -113,7 +137,7 @@ def metric_calls(
 ) -> Iterator[FrozenCall]:
     """Counts by template and event, `per_call` of them a call."""
     metrics = [
-        CampaignMetric(place.campaign_id, place.channel_id, count.template_id, metric_ids[count.event], value)
+        CampaignMetric(place.campaign_number, place.channel_id, count.template_id, metric_ids[count.event], value)
         for count, value in values
     ]
     for start in range(0, len(metrics), per_call):
@@ -126,7 +150,7 @@ def interaction_call(
 ) -> FrozenCall:
     """Customers to whom the same happened on the same day, in one call."""
     interactions = CampaignInteractions(
-        campaign_id=place.campaign_id,
+        campaign_id=place.campaign_number,
         channel_id=place.channel_id,
         template_id=alike.template_id,
         event_id=interaction_ids[alike.event],

@@ -6,10 +6,11 @@ import msgspec
 
 from optirelay.model import CampaignId, Notification
 from optirelay.nesting import DEEPEST, is_too_deep
-from optirelay.optimove import Unreadable, read_time
+from optirelay.optimove import EventType, Unreadable, read_time
 
 LARGEST_ID = 2**31 - 1
 LARGEST_CAMPAIGN_ID = 2**63 - 1
+LONGEST_CAMPAIGN_ID = 100  # characters, where it is no number
 MOST_DIGITS = 100  # of a number, zeros in front among them
 LONGEST_OCCASION = 64  # characters; what is longer is no time stamp, and the store's index has no room for it
 
@@ -26,17 +27,27 @@ def read(body: bytes) -> Notification:
 
     https://developer.optimove.com/reference/post_general-registereventlistener
     """
-    fields = _read_object(body)
+    said = _read_object(body)
+    fields = {key.lower(): field for key, field in said.items()}
     event_type = _read_number(fields.get("eventtypeid"))
     if event_type is None:
         raise MalformedNotification("EventTypeID is missing or no number")
-    campaign_id = _read_number(fields.get("campaignid"), LARGEST_CAMPAIGN_ID)
     return Notification(
         event_type,
-        None if campaign_id is None else CampaignId(str(campaign_id)),
+        _read_campaign_id(fields.get("campaignid"), any_text=event_type == EventType.TRIGGERED),
         _read_number(fields.get("channelid")),
         _read_occasion(fields.get("timestamp")),
+        said,
     )
+
+
+def _read_campaign_id(value: Any, *, any_text: bool) -> CampaignId | None:
+    """A number; of a triggered campaign (`any_text`) also another word: Optimove's readers do not rely on a number."""
+    number = _read_number(value, LARGEST_CAMPAIGN_ID)
+    if number is not None:
+        return CampaignId(str(number))
+    text = _read_text(value) if any_text else None
+    return None if text is None or len(text) > LONGEST_CAMPAIGN_ID or not text.isprintable() else CampaignId(text)
 
 
 def _read_object(body: bytes) -> dict[str, Any]:
@@ -48,7 +59,7 @@ def _read_object(body: bytes) -> dict[str, Any]:
         raise MalformedNotification("the body is no JSON object")
     if is_too_deep(value):
         raise MalformedNotification(f"the body is nested deeper than {DEEPEST}")
-    return {key.lower(): field for key, field in value.items()}
+    return value
 
 
 def _read_number(value: Any, largest: int = LARGEST_ID) -> int | None:

@@ -4,8 +4,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
-from optirelay.addresses import read_email, read_phone
-from optirelay.model import CampaignId, ChannelKind, CustomerId, Recipient, Skip, TemplateId
+from optirelay.addresses import reader_of
+from optirelay.model import (
+    CONTROL_GROUP,
+    LARGEST_NUMBER,
+    LONGEST_CUSTOMER_ID,
+    LONGEST_VALUE,
+    NOBODY,
+    CampaignId,
+    ChannelKind,
+    CustomerId,
+    Recipient,
+    Skip,
+    TemplateId,
+)
 from optirelay.optimove import (
     Call,
     SendDetail,
@@ -15,16 +27,6 @@ from optirelay.optimove import (
 )
 from optirelay.settings import ChannelSettings
 
-CONTROL_GROUP = 1
-"""The ActionID of customers who were chosen to be left alone.
-
-https://developer.optimove.com/reference/get_customers-getcustomeronetimeactionsbycampaign
-"""
-LARGEST_NUMBER = 2**31 - 1  # Optimove's ids are such numbers
-LONGEST_CUSTOMER_ID = 500  # characters; more has no room in an index
-LONGEST_TOKEN = 4096  # characters, of a device
-LONGEST_NAME = 500  # characters by which an in-app system knows a person
-LONGEST_VALUE = 64 * 1024  # characters of one attribute; a group holds 1,000 recipients in memory
 MOST_SAME_PAGES = 2  # rows that move may make two pages of a few rows alike, not three
 MOST_TIMES = 4  # that a reading may bring as many rows as there are messages
 FIRST_YEAR, LAST_YEAR = 1970, 9000  # of a send time, so that any setting can be added to it
@@ -73,7 +75,7 @@ def read_rows(rows: Sequence[SendDetail | UnreadableRow], tags: Tags) -> list[Re
     """A recipient for each row, in their order; what is wrong with one is its `skip`."""
     names = tags.asked
     wanted = frozenset(tags.personalization)
-    read_address = _reader(tags)
+    read_address = reader_of(tags.kind, tags.default_country)
     return [
         _nobody(row.raw, Skip.NO_CUSTOMER if row.lacks_customer else Skip.UNREADABLE)
         if isinstance(row, UnreadableRow)
@@ -84,7 +86,7 @@ def read_rows(rows: Sequence[SendDetail | UnreadableRow], tags: Tags) -> list[Re
 
 def _nobody(row: bytes, skip: Skip) -> Recipient:
     """The same row twice is the same recipient."""
-    return Recipient(CustomerId("raw:" + sha256(row).hexdigest()), None, None, skip=skip)
+    return Recipient(CustomerId(NOBODY + sha256(row).hexdigest()), None, None, skip=skip)
 
 
 def _read_row(
@@ -137,31 +139,3 @@ def _unusable(row: SendDetail) -> Skip | None:
 def _read_group(group: int | None) -> int | None:
     """1 is the group of all whom Optimove puts into none."""
     return None if group is None or group == 1 or group > LARGEST_NUMBER else group
-
-
-def _reader(tags: Tags) -> Callable[[str], str | None]:
-    """What makes an address of a value: None where it is none."""
-    match tags.kind:
-        case ChannelKind.EMAIL:
-            return read_email
-        case ChannelKind.SMS:
-            return lambda value: read_phone(value, tags.default_country)
-        case ChannelKind.PUSH:
-            return _read_token
-        case ChannelKind.INAPP:
-            return _read_name
-
-
-def _read_token(value: str) -> str | None:
-    token = _read_line(value, LONGEST_TOKEN)
-    return None if token is None or " " in token else token
-
-
-def _read_name(value: str) -> str | None:
-    return _read_line(value, LONGEST_NAME)
-
-
-def _read_line(value: str, longest: int) -> str | None:
-    """Printable text: no control characters, no halves of a character, no white space but blanks."""
-    line = value.strip()
-    return line if len(line) <= longest and line.isprintable() else None

@@ -14,6 +14,7 @@ HALF_SECOND = timedelta(seconds=0.5)
 MOST_AT_ONCE = 1000
 FIRST_GROUP = 200
 SLOT_AHEAD = timedelta(seconds=0.25)  # a group starts when its first slot is at most so far away
+TRIGGERED_AHEAD = timedelta(seconds=0.5)  # a triggered one: before scheduled ones look
 _FIRST_PAUSE = timedelta(seconds=5)
 _LONGEST_PAUSE = timedelta(minutes=10)
 _A_MOMENT = timedelta(milliseconds=1)
@@ -128,9 +129,17 @@ def _skip_of(
         return Skip.OPTED_OUT
     if only_to and not _allowed(message.address, only_to):
         return Skip.NOT_ALLOWED
-    if required and any(name not in message.personalization for name in required):
+    if required and _lacks(message, required):
         return Skip.MISSING_PERSONALIZATION
     return None
+
+
+def _lacks(message: Message, required: Sequence[str]) -> bool:
+    """Whether a tag is missing; what a trigger tells of has names without regard to case."""
+    missing = [name for name in required if name not in message.personalization]
+    if not missing or message.fired is None:
+        return bool(missing)
+    return not {name.lower() for name in missing} <= {name.lower() for name in message.personalization}
 
 
 def earliest(send_at: datetime, quiet: Quiet | None) -> datetime:
@@ -161,6 +170,26 @@ def most_at_once(rate: Rate | None, handled: int) -> int:
 def slot_interval(rate: Rate) -> timedelta:
     """How far apart two messages of a channel with this rate leave."""
     return rate.per / rate.count * (1 + _SLACK)
+
+
+def wait_for_slots(wait: timedelta) -> timedelta:
+    """How long until a scheduled group may start, where its first slot is so far away."""
+    return max(timedelta(0), wait - SLOT_AHEAD)
+
+
+def wait_for_triggered_slots(wait: timedelta, triggered_wait: timedelta, *, scheduled_wait: bool) -> timedelta:
+    """The same of a triggered group: before any scheduled one, but of no more than half of the slots while these wait.
+
+    `triggered_wait`: until triggered messages have had that half.
+    """
+    own = triggered_wait - SLOT_AHEAD if scheduled_wait else timedelta(0)
+    return max(timedelta(0), wait - TRIGGERED_AHEAD, own)
+
+
+def most_triggered(rate: Rate, *, scheduled_wait: bool) -> int:
+    """How many triggered messages may start at once: slots of half a second, or every other one of them."""
+    half = rate.per_second * HALF_SECOND.total_seconds()
+    return max(1, min(MOST_AT_ONCE, int(half / 2 if scheduled_wait else half)))
 
 
 def most_together(rate: Rate) -> int:

@@ -367,6 +367,19 @@ def compare(ours: Sequence[Kept], theirs: Sequence[Listed]) -> list[TemplateStat
     return states + foreign
 
 
+def in_all_lists(by_list: Sequence[Sequence[TemplateState]]) -> list[TemplateState]:
+    """Every template of a channel that has several of Optimove's lists, each once, as in the worst of them."""
+    found: dict[tuple[TemplateId, str | None], TemplateState] = {}
+    for row in (row for rows in by_list for row in rows):
+        there = found.get((row.template_id, row.key))
+        if there is None or _BEST_FIRST.index(row.state) > _BEST_FIRST.index(there.state):
+            found[row.template_id, row.key] = row
+    return list(found.values())
+
+
+_BEST_FIRST = (Standing.OK, Standing.FOREIGN, Standing.RENAMED, Standing.MISSING)
+
+
 def next_to_add(states: Iterable[TemplateState], per_call: int) -> list[list[Listed]]:
     """What Optimove lacks, or has under another name, in calls of at most `per_call`."""
     lacking = [Listed(s.template_id, s.name) for s in states if s.state in (Standing.MISSING, Standing.RENAMED)]

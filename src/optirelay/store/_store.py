@@ -32,6 +32,7 @@ from optirelay.store.pages import Pages
 from optirelay.store.problems import Problems
 from optirelay.store.reports import Reports
 from optirelay.store.templates import Templates
+from optirelay.store.triggers import Triggers
 
 _CONNECT_SECONDS = 5  # whoever waits for an answer of ours should not wait longer for a database that is away
 NOTIFICATION_CHANNEL = "optirelay_notification"
@@ -61,6 +62,7 @@ class Ledger:
         self.looks = Looks(connection, tenant)
         self.events = Events(connection, tenant)
         self.opt_outs = OptOuts(connection, tenant)
+        self.triggers = Triggers(connection, tenant)
         self.audit = Audit(connection, tenant)
 
     def savepoint(self) -> AbstractAsyncContextManager[object]:
@@ -174,6 +176,14 @@ class Everyone:
         """Campaigns of which Optimove is to be told by now, with their tenants, locked until the transaction ends."""
         rows = await self._sql.rows(_DueReport, "take_due_reports", now=now, limit=limit, tenants=list(self._names))
         return [(row.tenant, row.campaign) for row in rows]
+
+    async def add_up(self, limit: int, *, after: timedelta) -> int:
+        """Counters of triggered batches that have been done for so long go into their days' totals; of how many."""
+        return int(await self._sql.value("add_up", limit=limit, after=after, tenants=list(self._names)))
+
+    async def close_days(self, before: date, limit: int) -> None:
+        """Days of triggered campaigns before this one are closed, where nothing of them is open."""
+        await self._sql.do("close_days", before=before, limit=limit, tenants=list(self._names))
 
 
 class Store:

@@ -36,6 +36,8 @@ class LockedBatch:
     template_version: int | None
     channel: ChannelName
     planned_on: date
+    triggered: bool
+    added_up: bool  # its counters stood in the day's total, until it was locked
     total: int
     begun: int
     accepted: int

@@ -14,6 +14,7 @@ from optirelay.model import (
     Accepted,
     ChannelName,
     Doubtful,
+    Fired,
     Message,
     Refused,
     Skip,
@@ -40,13 +41,25 @@ class Batches:
         self._tenant = tenant
         self._sql = Statements(connection, "batches", {"tenant": tenant})
 
-    async def take(self, channel: ChannelName, *, owner: str, lease: timedelta, now: datetime) -> TakenBatch | None:
-        """The channel's next due batch, now the caller's for the length of the lease; None where nothing is due."""
-        return await self._sql.row(TakenBatch, "take_batch", channel=channel, owner=owner, lease=lease, now=now)
+    async def take(
+        self, channel: ChannelName, *, owner: str, lease: timedelta, now: datetime, triggered: bool = False
+    ) -> TakenBatch | None:
+        """The channel's next due batch of this kind, now the caller's for the length of the lease; None where nothing
+        is due."""
+        return await self._sql.row(
+            TakenBatch, "take_batch", channel=channel, triggered=triggered, owner=owner, lease=lease, now=now
+        )
+
+    async def numbers(self, count: int) -> list[int]:
+        """Numbers for so many new batches."""
+        return await self._sql.values("batch_numbers", count=count)
 
     async def lock(self, batch: int) -> LockedBatch | None:
         """Lock a batch, whoever's it is."""
-        return await self._sql.row(LockedBatch, "lock_batch", batch=batch)
+        locked = await self._sql.row(LockedBatch, "lock_batch", batch=batch)
+        if locked is not None and locked.added_up:
+            await self._sql.do("take_back", batch=batch)
+        return locked
 
     async def write(self, batch: LockedBatch) -> None:
         """Write the counters of a locked batch; it is done once every message of it has an outcome."""
@@ -84,10 +97,18 @@ class Batches:
             limit=limit,
         )
         sid = partial(sid_of, self._tenant, batch.planned_on)
+        fired = await self._fired(batch, [row[0] for row in rows]) if batch.triggered else {}
         return [
-            Message(number, sid(number), customer_id, address, send_at, _TAGS(tags), opted_in, suppressed)
+            Message(
+                *(number, sid(number), customer_id, address, send_at, _TAGS(tags), opted_in, suppressed),
+                fired.get(number),
+            )
             for number, customer_id, address, send_at, tags, opted_in, suppressed in rows
         ]
+
+    async def _fired(self, batch: LockedBatch, messages: Sequence[int]) -> dict[int, Fired]:
+        rows = await self._sql.tuples("fired", batch=batch.id, planned_on=batch.planned_on, messages=list(messages))
+        return {number: Fired(name, action_id, tuple(codes or ())) for number, name, action_id, codes in rows}
 
     async def open_messages(self, batch: LockedBatch) -> list[int]:
         """What was started and has no outcome."""
@@ -265,9 +286,9 @@ class Batches:
         """A campaign's batches with refusals that can be tried again."""
         return await self._sql.values("refused_batches", campaign=campaign)
 
-    async def next_due(self, channel: ChannelName, *, lease: timedelta) -> datetime | None:
-        """When the next batch that nobody has is due."""
-        due: datetime | None = await self._sql.value("next_due", channel=channel, lease=lease)
+    async def next_due(self, channel: ChannelName, *, lease: timedelta, triggered: bool) -> datetime | None:
+        """When the next batch of this kind that nobody has is due."""
+        due: datetime | None = await self._sql.value("next_due", channel=channel, lease=lease, triggered=triggered)
         return due
 
     async def open_of(self, campaign: int) -> list[int]:

@@ -122,6 +122,7 @@ class Campaigns:
 
     async def cancel(self, campaign_id: CampaignId) -> list[int]:
         """Nothing more of it starts from the commit on, on any channel. The campaigns that this ended."""
+        await self._sql.value("no_new_days")
         await self._sql.do("lock_passes", campaign_id=campaign_id, campaign=None)
         campaigns = await self._sql.values("cancel", campaign_id=campaign_id)
         for campaign in campaigns:
@@ -147,6 +148,10 @@ class Campaigns:
     async def reopen(self, campaign: int) -> None:
         """Messages of it go again: where it was complete it is not any more. Locks it until the transaction ends."""
         await self._sql.do("reopen", campaign=campaign)
+
+    async def days_of(self, campaign: int) -> list[int]:
+        """The numbers of all days of this campaign on its channel, the first one first; a scheduled one has one."""
+        return await self._sql.values("days_of", campaign=campaign)
 
     async def reading(self, pass_: int) -> Reading | None:
         """Where the pass stands, or None where there is none."""

@@ -21,6 +21,15 @@ class ChannelStanding:
     stopped: bool  # its provider takes nothing until a person changes something
 
 
+@dataclass(frozen=True, slots=True)
+class NextSlots:
+    """Where a channel's rate stands; waits in seconds."""
+
+    wait: float  # until the next free slot
+    triggered_wait: float  # until triggered messages have had no more than half of the slots
+    scheduled_wait: bool  # whether scheduled ones could go
+
+
 class Channels:
     """One tenant's channels."""
 
@@ -57,11 +66,17 @@ class Channels:
         """What stopped it was mended. False where it was not stopped."""
         return await self._sql.do("start_again", channel=channel) > 0
 
-    async def reserve_slots(self, channel: ChannelName, count: int, interval: timedelta) -> float:
+    async def reserve_slots(
+        self, channel: ChannelName, count: int, interval: timedelta, *, triggered: bool = False
+    ) -> float:
         """Reserve the channel's next `count` slots, `interval` apart; when the first is, in the event loop's time."""
-        wait: float = await self._sql.value("slots", channel=channel, count=count, interval=interval)
+        wait: float = await self._sql.value(
+            "slots", channel=channel, count=count, interval=interval, triggered=triggered
+        )
         return asyncio.get_running_loop().time() + max(0.0, wait)
 
-    async def slot_wait(self, channel: ChannelName, interval: timedelta) -> timedelta:
+    async def next_slots(self, channel: ChannelName, interval: timedelta) -> NextSlots:
         """How long until the channel's next free slot, `interval` behind the last that is reserved."""
-        return timedelta(seconds=await self._sql.value("slot_wait", channel=channel, interval=interval) or 0)
+        row = await self._sql.row(NextSlots, "next_slots", channel=channel, interval=interval)
+        assert row is not None, "the store makes every channel of the settings known"
+        return row

@@ -1,6 +1,6 @@
 """One page of one tenant's recipients into the ledger, all of it or nothing, however often it is told."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -8,9 +8,11 @@ from typing import Any
 import msgspec
 from psycopg import AsyncConnection, errors
 
-from optirelay.model import MESSAGES_PER_BATCH, ChannelName, PlannedBatch, Recipient, Skip, TemplateId
+from optirelay.model import MESSAGES_PER_BATCH, PlannedBatch, Recipient, Skip, TemplateId
 from optirelay.store._sql import Statements
+from optirelay.store.batches import Batches
 from optirelay.store.campaigns import Reading
+from optirelay.store.templates import Templates
 
 _MESSAGE_TYPES = (
     *("int4", "date", "int8", "int8", "int8", "int8"),
@@ -142,8 +144,9 @@ class Pages:
         if not batches:
             return frozenset()
         reading = adding.reading
-        versions = await self._versions(reading.channel, {b.template_id for b in batches if b.template_id is not None})
-        numbers = await self._sql.values("batch_numbers", count=len(batches))
+        wanted = {b.template_id for b in batches if b.template_id is not None}
+        versions = await Templates(self._connection, self._tenant).versions(reading.channel, wanted)
+        numbers = await Batches(self._connection, self._tenant).numbers(len(batches))
         rows = _Rows(adding.now)
         held = set()
         for number, batch in zip(numbers, batches, strict=True):
@@ -160,11 +163,6 @@ class Pages:
         await self._sql.copy("copy_outcomes", rows.outcomes, _OUTCOME_TYPES)
         return frozenset(held)
 
-    async def _versions(self, channel: ChannelName, template_ids: set[TemplateId]) -> Mapping[TemplateId, int]:
-        await self._sql.do("share_templates", channel=channel)
-        rows = await self._sql.rows(_Version, "versions", channel=channel, template_ids=list(template_ids))
-        return {row.template_id: row.version for row in rows}
-
 
 @dataclass(frozen=True, slots=True)
 class _Adding:
@@ -174,12 +172,6 @@ class _Adding:
     expire_after: timedelta
     now: datetime
     between: Callable[[], Awaitable[None]]
-
-
-@dataclass(frozen=True, slots=True)
-class _Version:
-    template_id: TemplateId
-    version: int
 
 
 class _Rows:

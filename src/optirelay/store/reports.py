@@ -8,7 +8,7 @@ from typing import Any
 from psycopg import AsyncConnection
 from psycopg.rows import class_row
 
-from optirelay.model import ChannelName, CustomerId, FrozenCall, TemplateId
+from optirelay.model import CampaignId, ChannelName, CustomerId, FrozenCall, TemplateId
 from optirelay.store._sql import Statements, statements
 
 _ROWS_PER_FETCH = 5000
@@ -69,6 +69,7 @@ class Standing:
     """When Optimove is told of a campaign next, and when the last of its messages were handed off."""
 
     channel: ChannelName
+    campaign_id: CampaignId
     next_at: datetime | None  # null: nothing was handed off, or all was told for the last time
     handed_off_at: datetime | None
 
@@ -127,9 +128,10 @@ class Reports:
             async for row in cursor:
                 yield row
 
-    async def totals(self, campaign: int) -> list[ToldTotal]:
-        """Totals by template and event over everything taken so far."""
-        return await self._sql.rows(ToldTotal, "told_totals", campaign=campaign)
+    async def totals(self, campaigns: Sequence[int], told_of: int) -> list[ToldTotal]:
+        """Totals by template and event over everything taken so far of these rows of one campaign, and what was kept as
+        told of one of them."""
+        return await self._sql.rows(ToldTotal, "told_totals", campaigns=list(campaigns), told_of=told_of)
 
     async def keep_told(self, campaign: int, told: Mapping[tuple[TemplateId, str], int]) -> None:
         """Optimove will have been told of these totals, by template and event."""

@@ -1,5 +1,6 @@
 """One tenant's templates; a change is a new version, and batches keep the version they were planned with."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,10 +56,22 @@ class Templates:
         await self._sql.do("unhold", channel=channel, template_id=template_id, version=version)
         return changed
 
+    async def versions(self, channel: ChannelName, template_ids: Iterable[TemplateId]) -> Mapping[TemplateId, int]:
+        """The newest version of each of these that there is; nobody pushes one before the transaction ends."""
+        await self._sql.do("share_templates", channel=channel)
+        rows = await self._sql.rows(_Version, "versions", channel=channel, template_ids=list(template_ids))
+        return {row.template_id: row.version for row in rows}
+
     async def content(self, channel: ChannelName, template_id: TemplateId, version: int) -> TemplateContent:
         """A version's content."""
         found = await self._sql.value("version", channel=channel, template_id=template_id, version=version)
         return msgspec.convert(found, TemplateContent)
+
+
+@dataclass(frozen=True, slots=True)
+class _Version:
+    template_id: TemplateId
+    version: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from optirelay.model import ChannelKind, Outgoing
+from optirelay.model import ChannelKind, Fired, Outgoing, is_nobody
 
 
 class _Message(msgspec.Struct, frozen=True, gc=False, rename={"sender": "from"}):
@@ -14,7 +14,7 @@ class _Message(msgspec.Struct, frozen=True, gc=False, rename={"sender": "from"})
     channel: str
     kind: str
     campaign_id: str
-    customer_id: str
+    customer_id: str | None
     template_id: int
     to: str
     sender: str | None
@@ -24,10 +24,10 @@ class _Message(msgspec.Struct, frozen=True, gc=False, rename={"sender": "from"})
     personalization: Mapping[str, str]
     unsubscribe_url: str
     send_at: datetime
-    trigger: str | None = None  # from here on: what no message has yet
-    action_id: str | None = None
-    app_id: str | None = None
-    promo_codes: Sequence[str] = ()
+    trigger: str | None
+    action_id: str | None
+    promo_codes: Sequence[str]
+    app_id: str | None = None  # which no message has yet
 
 
 class _Several(msgspec.Struct, frozen=True, gc=False):
@@ -60,13 +60,14 @@ class Bodies:
         return self._encode(_Envelope("messages.send", now.replace(microsecond=0), several))
 
     def _read(self, message: Outgoing) -> _Message:
+        fired = message.fired or Fired()
         return _Message(
             id=message.sid,
             tenant=self._tenant,
             channel=self._channel,
             kind=self._kind.value,
             campaign_id=message.campaign_id,
-            customer_id=message.customer_id,
+            customer_id=None if is_nobody(message.customer_id) else message.customer_id,
             template_id=message.template_id,
             to=message.to,
             sender=message.sender or None,
@@ -76,4 +77,7 @@ class Bodies:
             personalization=message.personalization,
             unsubscribe_url=message.unsubscribe_url,
             send_at=message.send_at.astimezone(UTC),
+            trigger=fired.trigger,
+            action_id=fired.action_id,
+            promo_codes=fired.promo_codes,
         )

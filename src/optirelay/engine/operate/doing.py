@@ -11,7 +11,7 @@ from optirelay.engine.context import Context, ask
 from optirelay.engine.operate.looking import Shape, as_listed, of_each, tenants_of
 from optirelay.engine.reporting import tell
 from optirelay.errors import GiveUp, NeedsOperator, OptirelayError, TryLater
-from optirelay.model import CampaignId, ChannelKind, ChannelName, CustomerId, Message, Sid, TenantId
+from optirelay.model import CampaignId, CampaignKind, ChannelKind, ChannelName, CustomerId, Message, Sid, TenantId
 from optirelay.optimove import get_channel_templates
 from optirelay.settings import ChannelSettings
 from optirelay.stages import templates
@@ -67,7 +67,7 @@ async def push_templates(ctx: Context, tenant: str, files: Mapping[str, bytes]) 
                 )
         await pipeline.sync.put(ledger)
     pushed = sum(len(template.channels) for template, _ in found)
-    behind = await _until_equal(ctx, name) if any(c.scheduled_id for c in channels.values()) else []
+    behind = await _until_equal(ctx, name) if channels else []
     return Pushed(stored, pushed - stored, warnings, behind)
 
 
@@ -123,7 +123,11 @@ def _warnings(
 ) -> list[str]:
     """Names that a channel has no value for. The address is none of them unless its personalization asks for it."""
     looked_up = [*used, *template.content.required]
-    unknown = {name: templates.unknown_names(looked_up, channels[name].personalization) for name in template.channels}
+    unknown = {
+        name: templates.unknown_names(looked_up, channels[name].personalization)
+        for name in template.channels
+        if channels[name].triggered_id is None  # else it may be a parameter of any event
+    }
     return [
         f"{template.key}{templates.ENDING}: {', '.join(names)}: neither built in nor in the personalization of channel "
         f"{name}; renders as nothing there, unless that asks for it"
@@ -222,8 +226,8 @@ async def _report(ctx: Context, tenant: TenantId, campaign: CampaignCounts) -> l
     channel = ctx.channels.get((tenant, campaign.channel))
     if not (untold or before.open) or (channel is not None and not channel.reported):
         return []
-    if channel is None or ctx.channel_settings(tenant, campaign.channel).scheduled_id is None:
-        return ["its channel, or the channel's scheduled_id, is no longer in the settings"]
+    if channel is None or ctx.channel_settings(tenant, campaign.channel).channel_id(campaign.kind) is None:
+        return [f"its channel, or the channel's {campaign.kind}_id, is no longer in the settings"]
     left = []
     try:
         await tell(ctx, tenant, campaign.id)
@@ -285,13 +289,15 @@ async def _probe_optimove(ctx: Context, tenant: TenantId) -> list[Shape]:
         if row.state in (ListenerState.MISSING, ListenerState.MOVED)
     ]
     for channel in ctx.settings.tenants[tenant].channels.values():
-        if channel.scheduled_id is not None:
+        for kind in CampaignKind:
+            if (channel_id := channel.channel_id(kind)) is None:
+                continue
             try:
-                await ask(ctx, tenant, get_channel_templates(channel.scheduled_id))
+                await ask(ctx, tenant, get_channel_templates(channel_id))
             except StoreUnavailable:
                 raise
             except OptirelayError as error:
-                setting = f"{key}.channels.{channel.name}.scheduled_id"
+                setting = f"{key}.channels.{channel.name}.{kind}_id"
                 faults.append(_fault(setting, str(error), "Check the number, and what the key may do"))
     return faults
 

@@ -27,6 +27,8 @@ class MailTemplate:
         self._html_body = Body(self._html.constants, self._html.places)
         self._text = text_part(content)
         self._text_body = Body(self._text.constants, self._text.places) if self._text else None
+        self._names = {*self._sender.names, *self._subject.names, *self._html.names}
+        self._names |= set(self._text.names if self._text else ())
         digest = blake2b(repr((content, sender)).encode("utf-8", "replace"), digest_size=16).hexdigest()
         boundary = f"=_{digest}"  # quoted-printable never holds "=_"
         opening = (
@@ -53,7 +55,7 @@ class MailTemplate:
         unsubscribe_url: str,
     ) -> Outgoing:
         """The mail for one recipient; `at` is its date. Raises CannotRender."""
-        scope = scope_of(message, campaign_id, unsubscribe_url)
+        scope = scope_of(message, campaign_id, unsubscribe_url, self._names)
         try:
             name, sender = self._sender.render(scope, at)
             to = ascii_domain(message.address, "the recipient's address")
@@ -78,6 +80,7 @@ class MailTemplate:
             send_at=message.send_at,
             personalization=message.personalization,
             unsubscribe_url=unsubscribe_url,
+            fired=message.fired,
         )
 
     def _between(self, scope: Scope, at: datetime) -> list[str]:

@@ -26,12 +26,14 @@ class PartsTemplate:
         self._title = parse("subject", "" if kind is ChannelKind.SMS else content.subject, TEXT)
         self._html = parse("html", content.html, HTML) if email else None
         self._text = text_part(content) if email else parse("body", content.html, TEXT)
+        parts = (self._title, self._html, self._text)
+        self._names = {*self._sender.names, *(name for part in parts if part is not None for name in part.names)}
 
     def render(
         self, message: Message, *, campaign_id: CampaignId, template_id: TemplateId, at: datetime, unsubscribe_url: str
     ) -> Outgoing:
         """The parts for one recipient. Raises CannotRender."""
-        scope = scope_of(message, campaign_id, unsubscribe_url)
+        scope = scope_of(message, campaign_id, unsubscribe_url, self._names)
         try:
             html = None if self._html is None else _rendered(self._html, scope, at)
             text = whole_text_of(html or "") if self._text is None else _rendered(self._text, scope, at)
@@ -48,6 +50,7 @@ class PartsTemplate:
                 unsubscribe_url=unsubscribe_url,
                 text=text.strip(),
                 html=html,
+                fired=message.fired,
             )
         except CannotRender as error:
             raise CannotRender(f"Template {template_id} cannot be made into this message: {error}.") from None

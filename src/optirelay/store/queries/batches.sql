@@ -10,7 +10,7 @@ from (
   select n.tenant, n.id, n.owner as taken_from
   from batch n join channel h on h.tenant = n.tenant and h.name = n.channel
   join campaign p on p.tenant = n.tenant and p.id = n.campaign
-  where n.tenant = %(tenant)s and n.channel = %(channel)s and n.done_at is null and n.due_at <= %(now)s
+  where n.tenant = %(tenant)s and n.channel = %(channel)s and n.triggered = %(triggered)s and n.done_at is null and n.due_at <= %(now)s
     and (n.lease_until is null or greatest(n.lease_until, pg_postmaster_start_time() + %(lease)s::interval) < clock_timestamp())
     and (h.waits_until is null or h.waits_until < clock_timestamp()) and h.paused_at is null and h.stopped_at is null and p.state <> 'paused'
   order by n.due_at limit 1 for update of n skip locked
@@ -21,7 +21,7 @@ returning b.id, b.campaign, c.campaign_id, c.planned_on, b.template_id, b.templa
 -- name: lock_batch
 -- The batch with its counters, locked; `waiting` where nothing of it may start now.
 select b.id, b.campaign, c.campaign_id, b.started, b.tries, b.first_tried_at, b.repeats, b.template_id, b.template_version, b.channel, c.planned_on,
-       b.total, b.begun, b.accepted, b.in_doubt, b.skipped, b.refused, b.owner, b.fence, b.done_at is not null as done, b.told, b.begun_at,
+       b.triggered, b.added_up, b.total, b.begun, b.accepted, b.in_doubt, b.skipped, b.refused, b.owner, b.fence, b.done_at is not null as done, b.told, b.begun_at,
        c.state as campaign_state,
        coalesce(h.waits_until > clock_timestamp(), false) or h.paused_at is not null or h.stopped_at is not null or c.state = 'paused' as waiting
 from batch b
@@ -60,6 +60,33 @@ from here m
 where m.id > %(started)s
   and (select o.state from outcome o where o.tenant = %(tenant)s and o.planned_on = %(planned_on)s and o.message = m.id) is null
 order by m.id limit %(limit)s;
+
+-- name: fired
+-- What fired the messages of a batch of a triggered campaign.
+with here as materialized (select id, trigger_name, action_id from message where tenant = %(tenant)s and batch = %(batch)s)
+select m.id, m.trigger_name, m.action_id,
+       (select p.promo_codes from personalization p
+        where p.tenant = %(tenant)s and p.planned_on = %(planned_on)s and p.message = m.id) as promo_codes
+from here m where m.id = any(%(messages)s);
+
+-- name: batch_numbers
+select nextval(pg_get_serial_sequence('batch', 'id')) as id from generate_series(1, %(count)s) where %(tenant)s is not null;
+
+-- name: take_back
+-- What was added up of a batch that is to be changed; it counts for itself again.
+with taken as (
+  update batch set added_up = false where tenant = %(tenant)s and id = %(batch)s and added_up
+  returning campaign, template_id, told, accepted, skipped, refused
+), counts as (
+  select campaign, template_id, told, 'accepted' as state, '' as reason, accepted as messages from taken
+  union all
+  select t.campaign, t.template_id, t.told, 'skipped', j.key, j.value::int from taken t, jsonb_each_text(t.skipped) j
+  union all
+  select t.campaign, t.template_id, t.told, 'refused', j.key, j.value::int from taken t, jsonb_each_text(t.refused) j
+)
+update day_total d set messages = d.messages - c.messages, untold = d.untold - case when c.told is null then c.messages else 0 end from counts c
+where d.tenant = %(tenant)s and d.campaign = c.campaign and d.template_id is not distinct from c.template_id
+  and d.state = c.state and d.reason = c.reason;
 
 -- name: open_messages
 -- What was started and has no outcome.
@@ -166,8 +193,8 @@ where m.id = any(%(messages)s)
 
 -- name: new_batch
 -- With `newest`, it is of its template as that is now.
-insert into batch (tenant, campaign, channel, template_id, template_version, due_at, tries, first_tried_at, repeats, total)
-select b.tenant, b.campaign, b.channel, b.template_id, case when %(newest)s then t.version else b.template_version end,
+insert into batch (tenant, campaign, channel, triggered, template_id, template_version, due_at, tries, first_tried_at, repeats, total)
+select b.tenant, b.campaign, b.channel, b.triggered, b.template_id, case when %(newest)s then t.version else b.template_version end,
        %(due_at)s, %(tries)s, %(first_tried_at)s, %(repeats)s, %(total)s
 from batch b left join template t on t.tenant = b.tenant and t.channel = b.channel and t.template_id = b.template_id
 where b.tenant = %(tenant)s and b.id = %(batch)s
@@ -181,7 +208,8 @@ where tenant = %(tenant)s and planned_on = %(planned_on)s and id = any(%(message
 select greatest(min(b.due_at), h.waits_until) as due_at from batch b
 join channel h on h.tenant = b.tenant and h.name = b.channel
 join campaign c on c.tenant = b.tenant and c.id = b.campaign
-where b.tenant = %(tenant)s and b.channel = %(channel)s and b.done_at is null and h.paused_at is null and h.stopped_at is null and c.state <> 'paused'
+where b.tenant = %(tenant)s and b.channel = %(channel)s and b.triggered = %(triggered)s and b.done_at is null
+  and h.paused_at is null and h.stopped_at is null and c.state <> 'paused'
   and (b.lease_until is null or greatest(b.lease_until, pg_postmaster_start_time() + %(lease)s::interval) < clock_timestamp())
 group by h.waits_until;
 

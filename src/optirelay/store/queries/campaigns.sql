@@ -12,7 +12,7 @@ select exists (
 insert into campaign (tenant, channel, kind, campaign_id, planned_on, state, closed_at, announced)
 values (%(tenant)s, %(channel)s, 'scheduled', %(campaign_id)s, %(planned_on)s, %(state)s, case when %(state)s <> 'open' then clock_timestamp() end,
         %(announced)s)
-on conflict (tenant, campaign_id, channel, kind) do update set announced = true where excluded.announced and not campaign.announced;
+on conflict (tenant, campaign_id, channel) where kind = 'scheduled' do update set announced = true where excluded.announced and not campaign.announced;
 
 -- name: announce
 update campaign set announced = true where tenant = %(tenant)s and id = %(campaign)s and not announced;
@@ -39,6 +39,10 @@ update campaign set state = case state when 'complete' then 'open' else state en
   closed_at = case state when 'complete' then null else closed_at end
 where tenant = %(tenant)s and id = %(campaign)s;
 
+-- name: no_new_days
+-- Nobody begins another day of a triggered campaign until the transaction ends: that day would not know.
+select pg_advisory_xact_lock(%(tenant)s, hashtext('days of campaigns'));
+
 -- name: cancel
 -- By Optimove, on every channel. One that the operator had cancelled is now cancelled by Optimove.
 update campaign set state = 'cancelled', closed_at = clock_timestamp(), cancelled_by_operator = false
@@ -59,6 +63,12 @@ select exists (select from campaign where tenant = %(tenant)s and campaign_id = 
 
 -- name: end_passes
 update pass set state = 'done' where tenant = %(tenant)s and campaign = %(campaign)s and state <> 'done';
+
+-- name: days_of
+-- Every row of the campaign on its channel, the first one first: of a triggered one there is one for each day.
+select o.id from campaign c
+join campaign o on o.tenant = c.tenant and o.campaign_id = c.campaign_id and o.channel = c.channel and o.kind = c.kind
+where c.tenant = %(tenant)s and c.id = %(campaign)s order by o.id;
 
 -- name: reading
 -- What the gather job of a pass must know.
@@ -105,7 +115,7 @@ select id, state from locked;
 
 -- name: anything_open
 select exists (select from pass where tenant = %(tenant)s and campaign = %(campaign)s and state <> 'done')
-    or exists (select from batch where tenant = %(tenant)s and campaign = %(campaign)s and done_at is null) as open;
+    or exists (select from batch where tenant = %(tenant)s and campaign = %(campaign)s and not added_up and done_at is null) as open;
 
 -- name: complete
 update campaign set state = 'complete', closed_at = clock_timestamp()
@@ -130,7 +140,7 @@ left join lateral (
          min(due_at) filter (where done_at is null) as next_due_at,
          jsonb_agg(skipped) filter (where skipped <> '{}') as skipped, jsonb_agg(refused) filter (where refused <> '{}') as refused,
          jsonb_agg(jsonb_build_array(template_id, accepted)) filter (where accepted > 0) as templates
-  from batch where tenant = c.tenant and campaign = c.id
+  from counted_batch where tenant = c.tenant and campaign = c.id
 ) b on true
 where c.tenant = %(tenant)s and (c.announced or %(campaign)s::bigint is not null) and (%(campaign_id)s::text is null or c.campaign_id = %(campaign_id)s)
   and (%(channel)s::text is null or c.channel = %(channel)s) and (%(campaign)s::bigint is null or c.id = %(campaign)s)

@@ -27,11 +27,20 @@ update channel set stopped_at = null where tenant = %(tenant)s and name = %(chan
 
 -- name: slots
 -- The channel's next free slot; the caller's messages get it and those behind it. Each lies `interval` behind the one before it,
--- whatever rate that one was reserved for: a rate that grew is followed at once.
-update channel set last_slot_at = greatest(last_slot_at + %(interval)s::interval, clock_timestamp()) + (%(count)s - 1) * %(interval)s::interval
+-- whatever rate that one was reserved for: a rate that grew is followed at once. Triggered ones are also counted at half the rate.
+update channel set last_slot_at = greatest(last_slot_at + %(interval)s::interval, clock_timestamp()) + (%(count)s - 1) * %(interval)s::interval,
+  triggered_slot_at = case when %(triggered)s then greatest(triggered_slot_at, clock_timestamp()) + %(count)s * 2 * %(interval)s::interval
+                      else triggered_slot_at end
 where tenant = %(tenant)s and name = %(channel)s
 returning extract(epoch from last_slot_at - (%(count)s - 1) * %(interval)s::interval - clock_timestamp())::float8 as wait;
 
--- name: slot_wait
-select extract(epoch from last_slot_at + %(interval)s::interval - clock_timestamp())::float8 as wait from channel
-where tenant = %(tenant)s and name = %(channel)s and last_slot_at + %(interval)s::interval > clock_timestamp();
+-- name: next_slots
+-- How long until the next free slot, and until triggered messages have had no more than half of the slots; and whether scheduled ones wait.
+select extract(epoch from greatest(last_slot_at + %(interval)s::interval - clock_timestamp(), interval '0'))::float8 as wait,
+       extract(epoch from greatest(triggered_slot_at - clock_timestamp(), interval '0'))::float8 as triggered_wait,
+       exists (
+         select from batch b join campaign c on c.tenant = b.tenant and c.id = b.campaign
+         where b.tenant = h.tenant and b.channel = h.name and not b.triggered and b.done_at is null and b.due_at <= clock_timestamp()
+           and c.state <> 'paused'
+       ) as scheduled_wait
+from channel h where tenant = %(tenant)s and name = %(channel)s;

@@ -60,6 +60,42 @@ limit 100;
 select tenant, id as campaign from campaign
 where report_at <= %(now)s and tenant = any(%(tenants)s) order by report_at limit %(limit)s for update skip locked;
 
+-- name: add_up
+-- Triggered batches that are done: their counters go into one row for each day, template and outcome. How many there were.
+with due as (
+  select tenant, id from batch
+  where triggered and not added_up and done_at is not null and in_doubt = 0 and done_at < clock_timestamp() - %(after)s::interval
+    and tenant = any(%(tenants)s)
+  order by done_at limit %(limit)s for update skip locked
+), taken as (
+  update batch b set added_up = true from due where b.tenant = due.tenant and b.id = due.id
+  returning b.tenant, b.campaign, b.template_id, b.told, b.begun_at, b.accepted, b.skipped, b.refused
+), counts as (
+  select tenant, campaign, template_id, told, begun_at, 'accepted' as state, '' as reason, accepted as messages from taken where accepted > 0
+  union all
+  select t.tenant, t.campaign, t.template_id, t.told, t.begun_at, 'skipped', j.key, j.value::int from taken t, jsonb_each_text(t.skipped) j
+  union all
+  select t.tenant, t.campaign, t.template_id, t.told, t.begun_at, 'refused', j.key, j.value::int from taken t, jsonb_each_text(t.refused) j
+), added as (
+  insert into day_total as d (tenant, campaign, template_id, state, reason, messages, untold, begun_at)
+  select tenant, campaign, template_id, state, reason, sum(messages), coalesce(sum(messages) filter (where told is null), 0), max(begun_at)
+  from counts group by 1, 2, 3, 4, 5 order by 1, 2, 3, 4, 5
+  on conflict (tenant, campaign, template_id, state, reason) do update
+    set messages = d.messages + excluded.messages, untold = d.untold + excluded.untold, begun_at = greatest(d.begun_at, excluded.begun_at)
+)
+select count(*)::int as batches from taken;
+
+-- name: close_days
+-- Days of triggered campaigns that are over, and of which nothing is open.
+update campaign c set state = 'complete', closed_at = clock_timestamp()
+from (
+  select tenant, id from campaign
+  where kind = 'triggered' and state = 'open' and planned_on < %(before)s and created_at < clock_timestamp() - interval '1 day' and tenant = any(%(tenants)s)
+  limit %(limit)s for update skip locked
+) d
+where c.tenant = d.tenant and c.id = d.id
+  and not exists (select from batch b where b.tenant = d.tenant and b.campaign = d.id and not b.added_up and b.done_at is null);
+
 -- name: seen_worker
 insert into worker (id, host, pid) values (%(id)s, %(host)s, %(pid)s)
 on conflict (id) do update set seen_at = clock_timestamp()
@@ -102,17 +138,17 @@ cross join lateral (
   select coalesce(sum(total), 0)::int as total, coalesce(sum(begun), 0)::int as begun, coalesce(sum(accepted), 0)::int as accepted,
          coalesce(sum(in_doubt), 0)::int as in_doubt, count(*) filter (where done_at is null) as open,
          count(*) filter (where done_at is null and template_version is null) as held, min(due_at) filter (where done_at is null) as next_due_at
-  from batch where tenant = c.tenant and campaign = c.id
+  from counted_batch where tenant = c.tenant and campaign = c.id
 ) b
 cross join lateral (
   select jsonb_object_agg(k.key, k.n) as reasons from (
-    select j.key, sum(j.value::int) as n from batch b, jsonb_each_text(b.skipped) j
+    select j.key, sum(j.value::int) as n from counted_batch b, jsonb_each_text(b.skipped) j
     where b.tenant = c.tenant and b.campaign = c.id and b.skipped <> '{}' group by j.key
   ) k
 ) s
 cross join lateral (
   select jsonb_object_agg(k.key, k.n) as reasons from (
-    select j.key, sum(j.value::int) as n from batch b, jsonb_each_text(b.refused) j
+    select j.key, sum(j.value::int) as n from counted_batch b, jsonb_each_text(b.refused) j
     where b.tenant = c.tenant and b.campaign = c.id and b.refused <> '{}' group by j.key
   ) k
 ) r

@@ -16,17 +16,6 @@ from pass p join page g on g.tenant = p.tenant and g.pass = p.id
 cross join lateral (select g.pass = %(pass_)s and g.reading = %(reading)s as here) h
 where p.tenant = %(tenant)s and p.campaign = %(campaign)s;
 
--- name: versions
-select template_id, version from template
-where tenant = %(tenant)s and channel = %(channel)s and template_id = any(%(template_ids)s);
-
--- name: batch_numbers
-select nextval(pg_get_serial_sequence('batch', 'id')) as id from generate_series(1, %(count)s) where %(tenant)s is not null;
-
--- name: share_templates
--- Until the end of the transaction nobody pushes a template of this channel.
-select pg_advisory_xact_lock_shared(%(tenant)s, hashtext(%(channel)s));
-
 -- name: incoming
 create temporary table if not exists incoming (place int, customer_id text, template_id int, occurrence bytea) on commit delete rows;
 

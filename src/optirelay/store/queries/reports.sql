@@ -12,14 +12,16 @@ update campaign set report_at = %(at)s where tenant = %(tenant)s and id = %(camp
 update campaign set report_at = %(at)s where tenant = %(tenant)s and id = %(campaign)s;
 
 -- name: standing
-select c.channel, c.report_at as next_at,
-       (select max(b.begun_at) from batch b where b.tenant = c.tenant and b.campaign = c.id) as handed_off_at
+select c.channel, c.campaign_id, c.report_at as next_at,
+       (select max(b.begun_at) from counted_batch b where b.tenant = c.tenant and b.campaign = c.id) as handed_off_at
 from campaign c where c.tenant = %(tenant)s and c.id = %(campaign)s;
 
 -- name: take_told
 -- Whole batches that are done and of which nothing was told yet, what is over in batches that are not, and what changed since
 -- others were told. How many of any.
-with batches as (
+with days as (
+  update day_total set untold = 0 where tenant = %(tenant)s and campaign = %(campaign)s and untold > 0
+), batches as (
   update batch set told = %(report)s
   where tenant = %(tenant)s and campaign = %(campaign)s and done_at is not null and told is null
     and (accepted > 0 or refused <> '{}')
@@ -35,7 +37,7 @@ with batches as (
   from batch b
   join message m on m.tenant = b.tenant and m.batch = b.id
   join outcome o on o.tenant = m.tenant and o.planned_on = m.planned_on and o.message = m.id
-  where b.tenant = %(tenant)s and b.campaign = %(campaign)s and b.done_at is null and (b.accepted > 0 or b.refused <> '{}')
+  where b.tenant = %(tenant)s and b.campaign = %(campaign)s and not b.added_up and b.done_at is null and (b.accepted > 0 or b.refused <> '{}')
     and o.state in ('accepted', 'refused')
   on conflict do nothing
   returning message
@@ -65,23 +67,24 @@ from (
   left join outcome o on o.tenant = e.tenant and o.planned_on = e.planned_on and o.message = e.message
   where e.tenant = %(tenant)s and e.campaign = %(campaign)s and e.told = %(report)s
 ) told
+where not starts_with(told.customer_id, 'raw:') -- of whom Optimove has no name
 order by 1 desc, 2, 3, 4, told.id;
 
 -- name: told_totals
 -- By template and event: how many there are by now of what was taken, and how many Optimove was told of.
 with taken as (
-  select template_id, 'sent' as event, accepted as total from batch
-  where tenant = %(tenant)s and campaign = %(campaign)s and told is not null
+  select template_id, 'sent' as event, accepted as total from counted_batch
+  where tenant = %(tenant)s and campaign = any(%(campaigns)s) and told is not null
   union all
-  select template_id, 'dropped', (select coalesce(sum(value::int), 0) from jsonb_each_text(refused)) from batch
-  where tenant = %(tenant)s and campaign = %(campaign)s and told is not null
+  select template_id, 'dropped', (select coalesce(sum(value::int), 0) from jsonb_each_text(refused)) from counted_batch
+  where tenant = %(tenant)s and campaign = any(%(campaigns)s) and told is not null
   union all
   select m.template_id, e.kind, count(*)
   from event e
   join message m on m.tenant = e.tenant and m.planned_on = e.planned_on and m.id = e.message
   join batch b on b.tenant = m.tenant and b.id = m.batch
   left join outcome o on o.tenant = e.tenant and o.planned_on = e.planned_on and o.message = e.message
-  where e.tenant = %(tenant)s and e.campaign = %(campaign)s and e.told is not null
+  where e.tenant = %(tenant)s and e.campaign = any(%(campaigns)s) and e.told is not null
     and (e.kind not in ('sent', 'dropped') or (e.kind = 'sent' and o.state = 'accepted' and b.told is null)
          or (e.kind = 'dropped' and o.state = 'refused' and b.told is null)
          or (e.kind = 'dropped' and o.state = 'accepted' and exists (
@@ -93,7 +96,7 @@ with taken as (
 )
 select template_id, event, coalesce(t.total, 0) as total, coalesce(k.told, 0) as told
 from totals t
-full join (select template_id, event, told from told_metric where tenant = %(tenant)s and campaign = %(campaign)s) k using (template_id, event)
+full join (select template_id, event, told from told_metric where tenant = %(tenant)s and campaign = %(told_of)s) k using (template_id, event)
 where coalesce(t.total, 0) > 0 or coalesce(k.told, 0) > 0
 order by template_id, event desc;
 
@@ -168,14 +171,14 @@ select (select coalesce(sum(told), 0)::int from by_report) as accepted,
 from report_batch where tenant = %(tenant)s and campaign = %(campaign)s;
 
 -- name: untold
-select exists (select from batch where tenant = %(tenant)s and campaign = %(campaign)s and told is null and (accepted > 0 or refused <> '{}'))
+select exists (select from counted_batch where tenant = %(tenant)s and campaign = %(campaign)s and told is null and (accepted > 0 or refused <> '{}'))
   or exists (select from tellable where tenant = %(tenant)s and campaign = %(campaign)s) as untold;
 
 -- name: untold_facts
 -- How many are accepted, refused or have had something else happen of which no report tells.
 select (
   (select coalesce(sum(accepted + (select coalesce(sum(value::int), 0) from jsonb_each_text(refused))), 0)
-   from batch where tenant = %(tenant)s and campaign = %(campaign)s and told is null)
+   from counted_batch where tenant = %(tenant)s and campaign = %(campaign)s and told is null)
   - (select count(*) from event e
      join message m on m.tenant = e.tenant and m.planned_on = e.planned_on and m.id = e.message
      join batch b on b.tenant = m.tenant and b.id = m.batch

@@ -4,6 +4,14 @@
 -- Until the end of the transaction nobody plans batches of this channel.
 select pg_advisory_xact_lock(%(tenant)s, hashtext(%(channel)s));
 
+-- name: share_templates
+-- Until the end of the transaction nobody pushes a template of this channel.
+select pg_advisory_xact_lock_shared(%(tenant)s, hashtext(%(channel)s));
+
+-- name: versions
+select template_id, version from template
+where tenant = %(tenant)s and channel = %(channel)s and template_id = any(%(template_ids)s);
+
 -- name: templates
 select channel, template_id, key, name, version from template where tenant = %(tenant)s order by channel, template_id;
 

@@ -1,0 +1,83 @@
+-- Triggered campaigns, a row for each day, and their messages; every statement is one tenant's.
+
+-- name: hear
+-- Opt-outs, and campaigns cancelled and paused, that are committed are seen from here on; none is committed before the end of the transaction.
+select pg_advisory_xact_lock_shared(%(tenant)s, hashtext('days of campaigns')), pg_advisory_xact_lock_shared(%(tenant)s, hashtext('opt-outs'));
+
+-- name: days
+-- Rows of these campaigns on these days; nobody closes one before the end of the transaction.
+select c.id, c.campaign_id, c.planned_on, c.state, c.report_at, p.id as pass_
+from campaign c join pass p on p.tenant = c.tenant and p.campaign = c.id
+where c.tenant = %(tenant)s and c.channel = %(channel)s and c.kind = 'triggered'
+  and (c.campaign_id, c.planned_on) in (select * from unnest(%(campaign_ids)s::text[], %(days)s::date[]))
+order by c.id for share of c;
+
+-- name: add_days
+-- A day begins as the campaign stands: cancelled on any channel by Optimove or on this one by the operator, or paused.
+insert into campaign (tenant, channel, kind, campaign_id, planned_on, state, closed_at, cancelled_by_operator, report_at)
+select %(tenant)s, %(channel)s, 'triggered', d.campaign_id, d.day, s.state, case when s.state = 'cancelled' then clock_timestamp() end,
+       s.state = 'cancelled' and not s.by_optimove, %(report_at)s
+from (select distinct * from unnest(%(campaign_ids)s::text[], %(days)s::date[]) as d (campaign_id, day)) d
+cross join lateral (
+  select coalesce(bool_or(c.state = 'cancelled' and not c.cancelled_by_operator), false) as by_optimove,
+         case when bool_or(c.state = 'cancelled' and (not c.cancelled_by_operator or c.channel = %(channel)s)) then 'cancelled'
+              when bool_or(c.state = 'paused' and c.kind = 'triggered' and c.channel = %(channel)s) then 'paused' else 'open' end as state
+  from campaign c where c.tenant = %(tenant)s and c.campaign_id = d.campaign_id
+) s
+order by d.campaign_id, d.day
+on conflict do nothing;
+
+-- name: add_passes
+insert into pass (tenant, campaign, number, occasion, state)
+select tenant, id, 1, 'triggered', 'done' from campaign
+where tenant = %(tenant)s and channel = %(channel)s and kind = 'triggered'
+  and (campaign_id, planned_on) in (select * from unnest(%(campaign_ids)s::text[], %(days)s::date[]))
+order by id on conflict do nothing;
+
+-- name: add_messages
+-- Those that the ledger did not have; a twin that somebody else just adds is waited for.
+insert into message (tenant, planned_on, id, campaign, batch, pass, template_id, customer_id, address, send_at, occurrence, trigger_name, action_id)
+select %(tenant)s, n.* from unnest(%(planned_on)s::date[], %(id)s::bigint[], %(campaign)s::bigint[], %(batch)s::bigint[], %(pass_)s::bigint[],
+  %(template_id)s::int[], %(customer_id)s::text[], %(address)s::text[], %(send_at)s::timestamptz[], %(occurrence)s::bytea[],
+  %(trigger_name)s::text[], %(action_id)s::text[]) as n (planned_on, id, campaign, batch, pass, template_id, customer_id, address, send_at, occurrence)
+order by n.campaign, n.customer_id, n.template_id, n.occurrence
+on conflict do nothing
+returning id;
+
+-- name: permissions
+-- What customers said of the channel, and whether nobody writes to an address.
+select i.place::int as place,
+       (select s.opted_in from subscription s
+        where s.tenant = %(tenant)s and s.channel = %(channel)s and s.customer_id = i.customer_id) as opted_in,
+       (select true from suppression s
+        where s.tenant = %(tenant)s and s.address = lower(i.address) and s.channel in ('', %(channel)s) limit 1) is not null as suppressed
+from unnest(%(customers)s::text[], %(addresses)s::text[]) with ordinality as i (customer_id, address, place)
+order by place;
+
+-- name: add_batches
+-- Of those that start somebody is the owner.
+insert into batch (tenant, triggered, id, campaign, channel, template_id, template_version, due_at, owner, lease_until, fence, started, total, begun,
+                   begun_at, skipped, done_at)
+overriding system value
+select %(tenant)s, true, n.id, n.campaign, %(channel)s, n.template_id, n.template_version, n.due_at, case when n.begun > 0 then %(owner)s end,
+       case when n.begun > 0 then clock_timestamp() + %(lease)s::interval end, 1, n.started, n.total, n.begun,
+       case when n.begun > 0 then clock_timestamp() end, n.skipped, case when n.done then clock_timestamp() end
+from unnest(%(id)s::bigint[], %(campaign)s::bigint[], %(template_id)s::int[], %(template_version)s::int[], %(due_at)s::timestamptz[],
+            %(started)s::bigint[], %(total)s::int[], %(begun)s::int[], %(skipped)s::jsonb[], %(done)s::bool[])
+  as n (id, campaign, template_id, template_version, due_at, started, total, begun, skipped, done);
+
+-- name: copy_personalization
+copy personalization (tenant, planned_on, message, tags, promo_codes) from stdin;
+
+-- name: copy_skips
+copy outcome (tenant, planned_on, message, state, reason, at) from stdin;
+
+-- name: count_received
+-- What one worker accepted of each: the left side of the balance.
+insert into page (tenant, pass, reading, skip, received, new, known, changed, repeated, unreadable)
+select %(tenant)s, n.pass, 1, %(worker)s, n.received, n.new, n.received - n.new, 0, 0, n.unreadable
+from unnest(%(passes)s::bigint[], %(received)s::int[], %(new)s::int[], %(unreadable)s::int[]) as n (pass, received, new, unreadable)
+order by n.pass
+on conflict (tenant, pass, reading, skip) do update
+  set received = page.received + excluded.received, new = page.new + excluded.new, known = page.known + excluded.known,
+      unreadable = page.unreadable + excluded.unreadable;

@@ -1,0 +1,191 @@
+"""One tenant's triggered messages into the ledger, those of a group of notifications at once."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any
+from zlib import crc32
+
+import msgspec
+from psycopg import AsyncConnection
+
+from optirelay.model import CampaignId, ChannelName, Skip, TemplateId, Triggered
+from optirelay.store._sql import Statements
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """One day of a triggered campaign on one channel."""
+
+    id: int
+    campaign_id: CampaignId
+    planned_on: date
+    state: str
+    report_at: datetime | None
+    pass_: int
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """Whether somebody may be written to, as far as it is known."""
+
+    place: int
+    opted_in: bool | None
+    suppressed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NewBatch:
+    """Messages of one day and one template, and how far they are when they come into the ledger."""
+
+    id: int
+    day: Day
+    template_id: TemplateId | None
+    template_version: int | None
+    messages: Mapping[int, Triggered]  # by number
+    skips: Mapping[int, Skip]
+    begun: int
+    started: int  # the highest number that began or was skipped; 0: none
+    due_at: datetime
+
+    @property
+    def unstarted(self) -> int:
+        """How many neither began nor were skipped."""
+        return len(self.messages) - len(self.skips) - self.begun
+
+
+class Triggers:
+    """One tenant's triggered messages."""
+
+    def __init__(self, connection: AsyncConnection[Any], tenant: int) -> None:
+        self._tenant = tenant
+        self._sql = Statements(connection, "triggers", {"tenant": tenant})
+
+    async def hear(self) -> None:
+        """From here on nothing is overlooked that stops a message, and nothing comes before the transaction ends."""
+        await self._sql.value("hear")
+
+    async def days(
+        self,
+        channel: ChannelName,
+        wanted: Iterable[tuple[CampaignId, date]],
+        *,
+        report_at: Mapping[CampaignId, datetime | None],
+    ) -> dict[tuple[CampaignId, date], Day]:
+        """These campaigns on these days, made known where they are not; nobody closes one before the transaction ends.
+
+        `report_at`: of each campaign id, when Optimove is told of a new day first; None: never.
+        """
+        keys = sorted(set(wanted))
+        found = await self._days(channel, keys)
+        new = [key for key in keys if key not in found]
+        if not new:
+            return found
+        for at in set(map(report_at.__getitem__, (campaign_id for campaign_id, _ in new))):
+            of_them = _columns([key for key in new if report_at[key[0]] == at])
+            await self._sql.do("add_days", channel=channel, report_at=at, **of_them)
+        await self._sql.do("add_passes", channel=channel, **_columns(new))
+        return await self._days(channel, keys)
+
+    async def _days(
+        self, channel: ChannelName, keys: Sequence[tuple[CampaignId, date]]
+    ) -> dict[tuple[CampaignId, date], Day]:
+        rows = await self._sql.rows(Day, "days", channel=channel, **_columns(keys))
+        return {(row.campaign_id, row.planned_on): row for row in rows}
+
+    async def add_messages(self, messages: Mapping[int, tuple[int, Day, Triggered]]) -> frozenset[int]:
+        """Write messages, by their number, each with its batch; the numbers of those that the ledger did not have."""
+        columns: dict[str, list[Any]] = {name: [] for name in _MESSAGE}
+        for number, (batch, day, message) in messages.items():
+            to, fired = message.recipient, message.fired
+            owners = (day.planned_on, number, day.id, batch, day.pass_, to.template_id, to.customer_id)
+            row = (*owners, to.address, to.send_at, message.occurrence, fired.trigger, fired.action_id)
+            for name, value in zip(_MESSAGE, row, strict=True):
+                columns[name].append(value)
+        return frozenset(await self._sql.values("add_messages", **columns))
+
+    async def permissions(self, channel: ChannelName, people: Sequence[Triggered]) -> list[Permission]:
+        """Of each, in their order, what is known of whether they may be written to."""
+        return await self._sql.rows(
+            Permission,
+            "permissions",
+            channel=channel,
+            customers=[one.recipient.customer_id for one in people],
+            addresses=[one.recipient.address for one in people],
+        )
+
+    async def add(
+        self,
+        channel: ChannelName,
+        batches: Sequence[NewBatch],
+        *,
+        received: Mapping[int, Sequence[Triggered]],
+        owner: str,
+        lease: timedelta,
+        now: datetime,
+    ) -> None:
+        """Write the batches of messages that are added, and count what was `received`, by pass.
+
+        What begins is the owner's for the length of the lease.
+        """
+        await self._sql.do(
+            "add_batches",
+            channel=channel,
+            owner=owner,
+            lease=lease,
+            id=[batch.id for batch in batches],
+            campaign=[batch.day.id for batch in batches],
+            template_id=[batch.template_id for batch in batches],
+            template_version=[batch.template_version for batch in batches],
+            due_at=[batch.due_at for batch in batches],
+            started=[batch.started for batch in batches],
+            total=[len(batch.messages) for batch in batches],
+            begun=[batch.begun for batch in batches],
+            skipped=[_counted(batch.skips.values()) for batch in batches],
+            done=[not batch.unstarted and not batch.begun for batch in batches],
+        )
+        keys = [(self._tenant, batch.day.planned_on, batch) for batch in batches]
+        skips = [(*key, n, "skipped", s.value, now) for *key, batch in keys for n, s in batch.skips.items()]
+        await self._sql.copy("copy_skips", skips)
+        await self._sql.copy("copy_personalization", [row for *key, batch in keys for row in _tags(key, batch)])
+        new = {batch.day.pass_: 0 for batch in batches}
+        for batch in batches:
+            new[batch.day.pass_] += len(batch.messages)
+        await self._count(owner, received, new)
+
+    async def _count(self, owner: str, received: Mapping[int, Sequence[Triggered]], new: Mapping[int, int]) -> None:
+        unreadable = {pass_: sum(one.recipient.skip is Skip.UNREADABLE for one in of) for pass_, of in received.items()}
+        await self._sql.do(
+            "count_received",
+            worker=crc32(owner.encode()) & 0x7FFFFFFF,
+            passes=list(received),
+            received=[len(of) for of in received.values()],
+            new=[new.get(pass_, 0) for pass_ in received],
+            unreadable=list(unreadable.values()),
+        )
+
+
+_MESSAGE = (
+    *("planned_on", "id", "campaign", "batch", "pass_", "template_id"),
+    *("customer_id", "address", "send_at", "occurrence", "trigger_name", "action_id"),
+)
+
+
+def _columns(keys: Sequence[tuple[CampaignId, date]]) -> dict[str, list[Any]]:
+    return {"campaign_ids": [campaign_id for campaign_id, _ in keys], "days": [day for _, day in keys]}
+
+
+def _counted(skips: Iterable[Skip]) -> str:
+    counts: dict[str, int] = {}
+    for skip in skips:
+        counts[skip] = counts.get(skip, 0) + 1
+    return msgspec.json.encode(counts).decode()
+
+
+def _tags(key: Sequence[Any], batch: NewBatch) -> list[tuple[Any, ...]]:
+    """Of who is skipped for good nothing personal is kept beside the message."""
+    return [
+        (*key, number, msgspec.json.encode(one.recipient.personalization).decode(), list(one.fired.promo_codes) or None)
+        for number, one in batch.messages.items()
+        if number not in batch.skips and (one.recipient.personalization or one.fired.promo_codes)
+    ]
