@@ -8,6 +8,7 @@ from heapq import heappop, heappush
 from math import gcd
 from typing import Any
 
+from optirelay.simulator import firing
 from optirelay.simulator.clock import utc_now
 from optirelay.simulator.exchange import to_json
 from optirelay.simulator.posting import Line, NoAnswer, address_of
@@ -16,9 +17,7 @@ from optirelay.simulator.trigger_entries import Load
 from optirelay.simulator.triggers import TRIGGERED, notification
 from optirelay.simulator.world import World
 
-PAUSE_SECONDS = 1.0  # before the next try
 DUPLICATES_OVER_SECONDS = 1.0  # a duplicate comes so much later, at most
-SHUFFLED_OVER_SECONDS = 1.0
 LOOK_SECONDS = 0.05  # what came to wait in the meantime is seen so much later, at most
 MOST_WAITING = 10_000  # for another try or for their turn; until fewer do, nothing new fires
 PER_MILLION = 1_000_000
@@ -28,7 +27,7 @@ PER_MILLION = 1_000_000
 class Sending:
     """One notification for one listener, on its way until it is answered 200 or given up."""
 
-    due: float  # on the clock of the event loop's machine, in seconds
+    due: float  # by time.monotonic()
     number: int
     url: str = field(compare=False)
     body: dict[str, Any] = field(compare=False)
@@ -44,6 +43,7 @@ class Generator:
         self._world = world
         self._load = load
         self._trigger = load.trigger
+        self._people = world.tenants[load.trigger.tenant_id].customers
         self._past = load.trigger.past
         self._past.runs += 1
         self._seed = f"{world.seed}:{load.trigger.key}:{self._past.runs}"
@@ -103,7 +103,7 @@ class Generator:
         self._fired += 1
         self._past.tally.fired += 1
         tenant = self._world.tenants[trigger.tenant_id]
-        customer = tenant.customers.at(next(self._positions))
+        customer = self._people.at(next(self._positions))
         template_id = trigger.templates[number % len(trigger.templates)]
         body = notification(
             trigger,
@@ -116,7 +116,7 @@ class Generator:
         )
         content, due = to_json(body), now
         if quirks.notifications == "shuffled":
-            due += fraction_from(f"{self._seed}:shuffled:{number}") * SHUFFLED_OVER_SECONDS
+            due += fraction_from(f"{self._seed}:shuffled:{number}") * firing.SHUFFLED_OVER_SECONDS
         urls = tenant.urls(TRIGGERED, trigger.channel_id)
         for url in urls:
             self._put(Sending(due, self._numbers, url, body, content, again=False))
@@ -151,7 +151,7 @@ class Generator:
             tally.took(time.monotonic() - began)
         elif entry["tries"] < self._load.tries:
             tally.retried += 1
-            sending.due = time.monotonic() + PAUSE_SECONDS
+            sending.due = time.monotonic() + firing.PAUSE_SECONDS
             self._put(sending)
         else:
             tally.failed += 1

@@ -8,7 +8,7 @@ from http import HTTPStatus
 import httptools
 import httpx2
 
-TIMEOUT_SECONDS = 10.0
+from optirelay.simulator.firing import TIMEOUT_SECONDS
 
 
 class NoAnswer(Exception):

@@ -8,6 +8,7 @@ from optirelay.simulator.campaigns import Moment
 from optirelay.simulator.customers import Customer
 from optirelay.simulator.entry import Entry, is_number
 from optirelay.simulator.errors import BadEntry
+from optirelay.simulator.firing import TRIES
 from optirelay.simulator.named import read_chosen, tenant_of
 from optirelay.simulator.triggers import TRIGGERED, Trigger
 from optirelay.simulator.world import Tenant, World
@@ -90,7 +91,7 @@ def read_load(world: World, values: Any) -> Load:
         count=_read_count(entry, per_second),
         duplicates=entry.quantity("duplicates", 0.0, most=1),
         connections=_up_to(entry, "connections", 8, MOST_CONNECTIONS),
-        tries=_up_to(entry, "tries", 4, 1_000_000),
+        tries=_up_to(entry, "tries", TRIES, 1_000_000),
     )
     entry.done()
     world.triggers[trigger.key] = trigger
