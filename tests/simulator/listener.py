@@ -15,10 +15,12 @@ class Listener:
         self.contents: list[bytes] = []
         self.statuses: list[int] = []
         self.connections: list[asyncio.StreamWriter] = []
+        self._handlers: list[asyncio.Task[Any] | None] = []
         self.url = ""
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections.append(writer)
+        self._handlers.append(asyncio.current_task())
         try:
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode()
@@ -32,7 +34,16 @@ class Listener:
                 writer.write(f"HTTP/1.1 {status} X\r\ncontent-length: 0\r\n\r\n".encode())
                 await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
             writer.close()
+
+    async def stop(self) -> None:
+        """Hang up, and wait until everything is closed."""
+        for connection in self.connections:
+            connection.close()
+        await asyncio.gather(*(handler for handler in self._handlers if handler), return_exceptions=True)
+        await asyncio.sleep(0)
 
     async def until(self, count: int) -> list[dict[str, Any]]:
         """The bodies, as soon as there are so many."""
@@ -51,6 +62,5 @@ async def listening() -> AsyncIterator[Listener]:
     listener.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     yield listener
     server.close()
-    for connection in listener.connections:
-        connection.close()
+    await listener.stop()
     await server.wait_closed()
