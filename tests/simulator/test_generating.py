@@ -110,9 +110,14 @@ async def test_what_is_not_answered_200_is_tried_again_or_given_up(
         b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n",
         b"SMTP ready\r\n\r\n",
         b"",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n",  # and nothing more
     ],
 )
-async def test_any_answer_of_a_listener_is_read_and_the_next_one_too(answer: bytes) -> None:
+async def test_any_answer_of_a_listener_is_read_and_the_next_one_too(
+    answer: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut = answer.endswith(b"2\r\n\r\n")
+    monkeypatch.setattr(posting, "TIMEOUT_SECONDS", 0.1 if cut else 30)
     open_connections: set[asyncio.BaseTransport] = set()
 
     class Says(asyncio.Protocol):
@@ -141,7 +146,7 @@ async def test_any_answer_of_a_listener_is_read_and_the_next_one_too(answer: byt
         await asyncio.sleep(0.01)
     server.close()
     await server.wait_closed()
-    status = 204 if b"204" in answer else 200 if b"200" in answer else 0
+    status = 204 if b"204" in answer else 200 if b"200" in answer and not cut else 0
     assert told == [status, status]
 
 

@@ -260,6 +260,11 @@ async def test_a_trigger_has_to_be_named_where_there_are_several(optimove: httpx
     assert first["id"] + 1 == second["id"]
     error = await wrong(optimove, "triggers/fire")
     assert f"several triggers; give the tenant and the campaign of one ({first['id']} of tenant 7001," in error
+    await post(optimove, "tenants", id=7002, key="other", channels={"604": "Mail"}, customers=1)
+    await post(optimove, "triggers", tenant=7002, campaign=first["id"], templates=[17])
+    assert "of tenant 7001, " in await wrong(optimove, "triggers/fire", campaign=first["id"])
+    await post(optimove, "triggers/fire", tenant=7002, campaign=first["id"])
+    assert [shown["fired"] for shown in (await optimove.get("/_sim/triggers")).json()] == [0, 0, 1]
 
 
 def test_a_wrong_trigger_of_a_scenario_is_named() -> None:

@@ -67,8 +67,7 @@ def _done(world: World, firing: Firing, request: Request, name: str) -> Answer:
     added = scenario.ADD[name](world, _json(request, name))
     if isinstance(added, Campaign):
         firing.plan(added)
-        return json_answer({"id": added.campaign_id})
-    return json_answer({"id": added.campaign_id} if isinstance(added, Trigger) else {"ok": True})
+    return json_answer({"id": added.campaign_id} if isinstance(added, Campaign | Trigger) else {"ok": True})
 
 
 def _tell(firing: Firing, campaigns: list[Campaign], what: str, request: Request) -> int:
