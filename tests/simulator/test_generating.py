@@ -8,10 +8,11 @@ from typing import Any
 
 import httpx2
 import pytest
-from tests.simulator.listener import Listener
+import uvloop
+from tests.simulator.listener import Listener, listening
 from tests.simulator.test_triggers import TRIGGER, listen, post, trigger, wrong
 
-from optirelay.simulator import firing, generating, posting
+from optirelay.simulator import Simulator, firing, generating, posting
 from optirelay.simulator.customers import made_id
 
 FAST: dict[str, Any] = TRIGGER | {"per_second": 100_000}
@@ -100,6 +101,20 @@ async def test_what_is_not_answered_200_is_tried_again_or_given_up(
     assert (shown["sent"], shown["answered"], shown["failed"], shown["retried"]) == (5, 3, 2, 4)
     last = (await optimove.get("/_sim/notifications")).json()[-1]
     assert (last["tries"], last["status"], "refused" in last["error"].lower()) == (2, None, True)
+
+
+def test_any_event_loop_will_do() -> None:
+    async def run() -> dict[str, Any]:
+        async with (
+            listening() as listener,
+            Simulator() as simulator,
+            httpx2.AsyncClient(base_url=simulator.url, headers={"X-API-KEY": "demo-key"}) as optimove,
+        ):
+            await listen(optimove, listener.url)
+            await post(optimove, "triggers/generate", **FAST, count=10)
+            return await finished(optimove)
+
+    assert uvloop.run(run())["answered"] == 10
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import asyncio
 import ssl
 from functools import lru_cache
 from http import HTTPStatus
+from typing import Any
 
 import httptools
 import httpx2
@@ -80,9 +81,8 @@ class _Exchange(asyncio.Protocol):
         self.closed = False
         self._answer: asyncio.Future[int] | None = None
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+    def connection_made(self, transport: Any) -> None:
+        self._transport: asyncio.Transport = transport  # uvloop's is one without being a subclass
 
     async def post(self, request: bytes) -> int:
         self._answer = asyncio.get_running_loop().create_future()
