@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 
 import httpx2
 import pytest
+from tests.simulator.listener import Listener, listening
 
 from optirelay.simulator import Simulator
 
@@ -15,3 +16,9 @@ async def optimove() -> AsyncIterator[httpx2.AsyncClient]:
         httpx2.AsyncClient(base_url=simulator.url, headers={"X-API-KEY": "demo-key"}, verify=False) as client,
     ):
         yield client
+
+
+@pytest.fixture
+async def listener() -> AsyncIterator[Listener]:
+    async with listening() as listener:
+        yield listener

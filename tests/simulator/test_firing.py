@@ -1,50 +1,15 @@
 """Notifications out: to whom, with what, in which order, and again when nobody answers."""
 
 import asyncio
-import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
 import httpx2
 import pytest
+from tests.simulator.listener import Listener
 
 from optirelay.simulator import Simulator, firing
-
-
-class Listener:
-    """A tiny HTTP server that keeps what it hears and answers the statuses that it is given, then 200."""
-
-    def __init__(self) -> None:
-        self.heard: list[tuple[str, dict[str, Any]]] = []
-        self.statuses: list[int] = []
-        self.url = ""
-
-    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode()
-        length = next(int(line[15:]) for line in head.splitlines() if line.lower().startswith("content-length:"))
-        self.heard.append((head.split()[1], json.loads(await reader.readexactly(length))))
-        status = self.statuses.pop(0) if self.statuses else 200
-        writer.write(f"HTTP/1.1 {status} X\r\ncontent-length: 0\r\nconnection: close\r\n\r\n".encode())
-        await writer.drain()
-        writer.close()
-
-    async def until(self, count: int) -> list[dict[str, Any]]:
-        async with asyncio.timeout(5):
-            while len(self.heard) < count:
-                await asyncio.sleep(0.01)
-        await asyncio.sleep(0.05)  # and no more than that
-        return [body for _, body in self.heard]
-
-
-@pytest.fixture
-async def listener() -> AsyncIterator[Listener]:
-    listener = Listener()
-    server = await asyncio.start_server(listener.answer, "127.0.0.1", 0)
-    listener.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    yield listener
-    server.close()
-    await server.wait_closed()
 
 
 async def register(optimove: httpx2.AsyncClient, url: str, event: int, channel: int | None = None) -> None:

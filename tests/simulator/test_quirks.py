@@ -166,7 +166,7 @@ async def test_a_known_template_is_renamed_or_refused(
         ({"calls": "50/0s"}, "calls"),
         ({"ids": "roman"}, "ids"),
         ({"metrics": ["add"]}, "metrics"),
-        ({"triggered_keys": "pascal"}, "not built yet"),
+        ({"triggered_keys": "snake"}, "camel, pascal"),
         ({"colour": "red"}, "colour"),
         (["ids"], "object"),
     ],

@@ -4,15 +4,16 @@ import re
 from http import HTTPStatus
 from typing import Any
 
-from optirelay.simulator import scenario, view
+from optirelay.simulator import scenario, triggered, view
 from optirelay.simulator.campaigns import Campaign
 from optirelay.simulator.entry import Entry
 from optirelay.simulator.errors import BadEntry
 from optirelay.simulator.exchange import Answer, Request, json_answer
 from optirelay.simulator.firing import Firing
+from optirelay.simulator.triggers import Trigger
 from optirelay.simulator.world import World
 
-LATER = ("apps", "attributes", "preferences", "triggers/fire")
+LATER = ("apps", "attributes", "preferences")
 PREFIX = "/_sim/"
 
 
@@ -35,10 +36,12 @@ def _shown(world: World, request: Request, name: str) -> Answer:
     if name == "state":
         return json_answer(view.summary(world) if request.param("summary") == "1" else view.state(world))
     if name in world.told:
-        return json_answer(world.told[name])
+        return json_answer(world.entries(name))
+    if name == "triggers":
+        return json_answer(view.triggers(world))
     if name == "customers":
         return json_answer(_customers(world, request))
-    shown = ", ".join(f"{PREFIX}{kind}" for kind in ("state", "customers", *world.told))
+    shown = ", ".join(f"{PREFIX}{kind}" for kind in ("state", "customers", "triggers", *world.told))
     return _error(HTTPStatus.NOT_FOUND, f"{request.path} shows nothing; there are {shown}")
 
 
@@ -56,14 +59,15 @@ def _done(world: World, firing: Firing, request: Request, name: str) -> Answer:
     if told:
         campaigns = _campaigns(world, request, int(told[1]))
         return json_answer({"listeners": _tell(firing, campaigns, told[2], request)})
+    if name in triggered.ORDERS:
+        return json_answer(triggered.ORDERS[name](world, firing, _json(request, name) if request.body else {}))
     if name not in scenario.ADD:
-        changeable = ", ".join(f"{PREFIX}{kind}" for kind in scenario.ADD)
+        changeable = ", ".join(f"{PREFIX}{kind}" for kind in (*scenario.ADD, *triggered.ORDERS))
         return _error(HTTPStatus.NOT_FOUND, f"{request.path} takes nothing; there are {changeable}")
     added = scenario.ADD[name](world, _json(request, name))
     if isinstance(added, Campaign):
         firing.plan(added)
-        return json_answer({"id": added.campaign_id})
-    return json_answer({"ok": True})
+    return json_answer({"id": added.campaign_id} if isinstance(added, Campaign | Trigger) else {"ok": True})
 
 
 def _tell(firing: Firing, campaigns: list[Campaign], what: str, request: Request) -> int:

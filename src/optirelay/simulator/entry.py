@@ -1,7 +1,7 @@
 """One entry of a scenario, its keys checked one by one; every complaint names the key and the mend."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,6 +10,7 @@ from optirelay.simulator.errors import BadEntry
 
 UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}  # seconds
 FARTHEST = timedelta(days=3650)
+_LEFT_OUT = object()
 
 
 class Entry:
@@ -41,6 +42,20 @@ class Entry:
             raise self.wrong(key, value, "a list of whole numbers")
         return tuple(value)
 
+    def quantity(self, key: str, default: float | None = None, *, least: float = 0, most: float) -> float:
+        """A number with or without a fraction, needed when there is no default."""
+        value = self.take(key, default)
+        if not (is_number(value) or isinstance(value, float)) or not least <= value <= most:
+            raise self.wrong(key, value, f"a number from {least:g} to {most:g}")
+        return float(value)
+
+    def switch(self, key: str) -> bool:
+        """A truth value; no when the key is left out."""
+        value = self.take(key, default=False)
+        if not isinstance(value, bool):
+            raise self.wrong(key, value, "true or false")
+        return value
+
     def text(self, key: str) -> str:
         """A text that is not empty."""
         value = self.take(key)
@@ -51,6 +66,25 @@ class Entry:
     def text_or_none(self, key: str) -> str | None:
         """The same, or None when the key is left out."""
         return self.text(key) if key in self._left else self.take(key)
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        """A list of texts; empty when the key is left out."""
+        value = self.take(key, [])
+        if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+            raise self.wrong(key, value, "a list of texts")
+        return tuple(value)
+
+    def mapping(self, key: str) -> dict[str, Any]:
+        """An object with keys; empty when the key is left out."""
+        value = self.take(key, {})
+        if not isinstance(value, Mapping):
+            raise self.wrong(key, value, 'an object with keys such as {"page_title": "Loans"}')
+        return dict(value)
+
+    def some(self, keys: Iterable[str]) -> dict[str, Any]:
+        """Those of these keys that were given, unchecked."""
+        values = {key: self.take(key, _LEFT_OUT) for key in keys}
+        return {key: value for key, value in values.items() if value is not _LEFT_OUT}
 
     def listed(self, key: str, default: list[Any] | None = None) -> list[Any]:
         """A list of anything."""

@@ -43,11 +43,15 @@ class Answer:
 
 def json_answer(value: Any, status: int = 200) -> Answer:
     """An answer with a JSON body."""
+    return Answer(status, to_json(value), JSON, value)
+
+
+def to_json(value: Any) -> bytes:
+    """A value as JSON, the same bytes for the same value."""
     try:
-        body = msgspec.json.encode(value)
+        return msgspec.json.encode(value)
     except UnicodeEncodeError:  # half of a surrogate pair, given to try what it does
-        body = json.dumps(value, separators=(",", ":")).encode()
-    return Answer(status, body, JSON, value)
+        return json.dumps(value, separators=(",", ":")).encode()
 
 
 def read_query(raw: bytes) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Notifications out: what is fired, to whom, in which order, and what became of it."""
 
 import asyncio
+import time
 from collections import defaultdict
 from collections.abc import Coroutine, Iterable, Sequence
 from contextlib import nullcontext
@@ -11,7 +12,9 @@ import httpx2
 
 from optirelay.simulator.campaigns import Campaign
 from optirelay.simulator.clock import optimove_time, utc_now
+from optirelay.simulator.exchange import to_json
 from optirelay.simulator.seeded import fraction_from
+from optirelay.simulator.triggers import Tally
 from optirelay.simulator.world import World
 
 CANCELLED = 4
@@ -32,6 +35,8 @@ class Notification(NamedTuple):
     tenant_id: int
     url: str
     body: dict[str, Any]
+    tally: Tally | None = None  # where to count what comes of it
+    again: bool = False  # it was sent before
 
 
 class Firing:
@@ -57,11 +62,17 @@ class Firing:
         if self._client:
             await self._client.aclose()
 
+    def begin(self, work: Coroutine[Any, Any, None]) -> None:
+        """Work in the background, until it is done or everything stops."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
     def plan(self, campaign: Campaign) -> None:
         """Fire at the campaign's own time, counted from now, if it has one."""
         if campaign.fire_at is not None:
             wait = campaign.fire_at if isinstance(campaign.fire_at, timedelta) else campaign.fire_at - utc_now()
-            self._start(self._fire_after(campaign, wait))
+            self.begin(self._fire_after(campaign, wait))
 
     def fire(self, campaigns: Sequence[Campaign], events: Sequence[int] | None = None) -> int:
         """The campaign on these channels has run: its rows can be read. How many notifications went out.
@@ -92,10 +103,16 @@ class Firing:
         notifications = [
             notification for event in events for notification in self._about(campaigns, event, optimove_time(stamp))
         ]
+        return self.send(notifications)
+
+    def send(self, notifications: Sequence[Notification]) -> int:
+        """Tell the listeners, in the background. How many notifications went out."""
         if self._world.quirks.notifications == "twice":
-            notifications = [notification for notification in notifications for _ in range(2)]
+            notifications = [
+                notification for once in notifications for notification in (once, once._replace(again=True))
+            ]
         for notification in notifications:
-            self._start(self._deliver(notification))
+            self.begin(self._deliver(notification))
         return len(notifications)
 
     def _about(self, campaigns: Sequence[Campaign], event: int, stamp: str) -> list[Notification]:
@@ -107,14 +124,13 @@ class Firing:
             body["CampaignID"] = wire_id(campaigns[0].campaign_id)
         if event == ON_HOLD:
             body["ClearanceRequiredBy"] = optimove_time(utc_now() + CLEARANCE)
-        heard = [(key.channel_id, url) for key, url in tenant.listeners.items() if key.event_type == event]
         if event != BY_CHANNEL:
-            return [Notification(tenant.tenant_id, url, body) for _, url in heard]
+            heard = [url for key, url in tenant.listeners.items() if key.event_type == event]
+            return [Notification(tenant.tenant_id, url, body) for url in heard]
         return [
             Notification(tenant.tenant_id, url, {**body, "ChannelID": wire_id(campaign.channel_id)})
             for campaign in campaigns
-            for channel_id, url in heard
-            if channel_id in (None, campaign.channel_id)
+            for url in tenant.urls(event, campaign.channel_id)
         ]
 
     async def _fire_after(self, campaign: Campaign, wait: timedelta) -> None:
@@ -133,6 +149,10 @@ class Firing:
             status=None,
             error=None,
         )
+        tally = notification.tally
+        if tally:
+            tally.sent += 1
+            tally.duplicates += notification.again
         shuffled = self._world.quirks.notifications == "shuffled"
         if shuffled:
             self._shuffled += 1
@@ -142,20 +162,24 @@ class Firing:
             await self._post(notification, entry)
         while entry["status"] != 200 and entry["tries"] < TRIES:
             await asyncio.sleep(PAUSE_SECONDS)
+            if tally:
+                tally.retried += 1
             await self._post(notification, entry)
+        if tally:
+            tally.answered += entry["status"] == 200
+            tally.failed += entry["status"] != 200
 
     async def _post(self, notification: Notification, entry: dict[str, Any]) -> None:
         self._client = self._client or httpx2.AsyncClient(timeout=TIMEOUT_SECONDS, trust_env=False)
+        headers, content = {"content-type": "application/json"}, to_json(notification.body)
+        began = time.monotonic()
         try:
-            answer = await self._client.post(notification.url, json=notification.body)
+            answer = await self._client.post(notification.url, content=content, headers=headers)
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             outcome: dict[str, Any] = {"status": None, "error": f"{type(error).__name__}: {error}"}
         else:
+            if notification.tally and answer.status_code == 200:
+                notification.tally.took(time.monotonic() - began)
             wrong = None if answer.status_code == 200 else f"answered {answer.status_code}"
             outcome = {"status": answer.status_code, "error": wrong}
         entry.update(tries=entry["tries"] + 1, **outcome)
-
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)

@@ -5,10 +5,11 @@ from html import escape
 from typing import Any
 
 from optirelay.simulator.exchange import Answer
-from optirelay.simulator.view import campaign_state
+from optirelay.simulator.view import campaign_state, triggers
 from optirelay.simulator.world import World
 
 LAST_CALLS = 50
+RESULTS = ("metrics by template", "interactions")
 REFRESH_SECONDS = 5
 # Github nicolasramy/optimove and public connectors; what 7 and 8 are is not known.
 METRICS = {
@@ -61,8 +62,13 @@ def render(world: World) -> str:
         _section("Listeners", ("tenant", "event", "channel", "address"), _listeners(world)),
         _section(
             "Campaigns",
-            ("tenant", "campaign", "channel", "state", "fired at", "customers", "metrics by template", "interactions"),
+            ("tenant", "campaign", "channel", "state", "fired at", "customers", *RESULTS),
             _campaigns(world),
+        ),
+        _section(
+            "Triggers",
+            ("tenant", "campaign", "channel", "name", "rule", "fired", "told", "answers", *RESULTS),
+            _triggers(world),
         ),
         _section("Notifications", ("at", "address", "what", "tries", "answer"), _notifications(world)),
         _section(
@@ -124,24 +130,48 @@ def _campaigns(world: World) -> list[tuple[Any, ...]]:
     rows = []
     for campaign in reversed(world.campaigns):
         shown = campaign_state(world, campaign)
-        metrics = [
+        told = (shown["state"], shown["fired_at"], f"{shown['customers']:,}", *_results(shown))
+        rows.append((shown["tenant"], shown["id"], shown["channel"], *told))
+    return rows
+
+
+def _triggers(world: World) -> list[tuple[Any, ...]]:
+    rows = []
+    for shown in reversed(triggers(world)):
+        p50, p99 = shown["latency_ms"].values()
+        told = [f"{shown[count]:,} {count}" for count in ("sent", "duplicates")]
+        answers = [f"{shown[count]:,} {count}" for count in ("answered", "failed", "retried")]
+        answers += [] if p50 is None else [f"p50 {p50:g} ms, p99 {p99:g} ms"]
+        rule = shown["event"] and f"{shown['event']}, {shown['times']} times"
+        rows.append(
+            (
+                *(shown[key] for key in ("tenant", "campaign", "channel", "name")),
+                *(rule, f"{shown['fired']:,}", told, answers),
+                *_results(shown),
+            )
+        )
+    return rows
+
+
+def _results(shown: dict[str, Any]) -> tuple[list[str], list[str]]:
+    """What Optimove was told of a campaign or a trigger."""
+    return (
+        [
             f"{row['TemplateID']} {METRICS.get(row['MetricID'], row['MetricID'])}: {row['MetricValue']:,}"
             for row in shown["metrics"]
-        ]
-        interactions = [
+        ],
+        [
             f"{row['TemplateID']} {EVENTS.get(row['EventID'], row['EventID'])}, "
             f"{row['InteractionDate']}: {row['customers']:,}"
             for row in shown["interactions"]
-        ]
-        told = (shown["state"], shown["fired_at"], f"{shown['customers']:,}", metrics, interactions)
-        rows.append((shown["tenant"], shown["id"], shown["channel"], *told))
-    return rows
+        ],
+    )
 
 
 def _notifications(world: World) -> list[tuple[Any, ...]]:
     return [
         (entry["at"], entry["url"], entry["body"], entry["tries"], entry["error"] or entry["status"])
-        for entry in reversed(world.told["notifications"][-LAST_CALLS:])
+        for entry in reversed(world.entries("notifications")[-LAST_CALLS:])
     ]
 
 

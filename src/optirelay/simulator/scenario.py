@@ -8,10 +8,12 @@ from typing import Any
 from optirelay.simulator import calls
 from optirelay.simulator.campaigns import Campaign
 from optirelay.simulator.customers import Customer, Customers
-from optirelay.simulator.entry import Entry, is_number
+from optirelay.simulator.entry import Entry
 from optirelay.simulator.errors import BadEntry
 from optirelay.simulator.faults import FAULTS, Fault
+from optirelay.simulator.named import read_chosen, tenant_of
 from optirelay.simulator.quirks import changed
+from optirelay.simulator.trigger_entries import add_trigger
 from optirelay.simulator.world import Tenant, World
 
 DEFAULT_SEED = 7
@@ -23,7 +25,7 @@ DEFAULT_TENANT = {
     "customers": 5000,
 }
 EVENTS = (1, 2, 3, 5, 13)  # what a campaign fires; 4 is fired by cancelling it
-EVENTS_LATER = (11, 14)
+EVENT_LATER = 14
 
 
 def make_world(seed: int | None, scenario: Path | str | Mapping[str, Any] | None) -> World:
@@ -36,6 +38,8 @@ def make_world(seed: int | None, scenario: Path | str | Mapping[str, Any] | None
         add_tenant(world, tenant)
     for campaign in entry.listed("campaigns", []):
         add_campaign(world, campaign)
+    for trigger in entry.listed("triggers", []):
+        add_trigger(world, trigger)
     for fault in entry.listed("faults", []):
         add_fault(world, fault)
     entry.done()
@@ -85,7 +89,7 @@ def _read_channels(entry: Entry) -> dict[int, str]:
 def add_customers(world: World, values: Any) -> Tenant:
     """Add customers to a tenant, or replace those whose id it knows."""
     entry = Entry("customers", values)
-    tenant = _tenant_of(world, entry)
+    tenant = tenant_of(world, entry)
     people = []
     for row in entry.listed("customers"):
         person = Entry("customers", row)
@@ -99,7 +103,7 @@ def add_customers(world: World, values: Any) -> Tenant:
 def add_campaign(world: World, values: Any) -> Campaign:
     """Add a campaign on one channel; the id of a known one is good for its other channels alone."""
     entry = Entry("campaigns", values)
-    tenant = _tenant_of(world, entry)
+    tenant = tenant_of(world, entry)
     campaign_id = entry.number("id", world.new_campaign_id())
     channel_id = entry.number("channel")
     if channel_id not in tenant.channels:
@@ -117,7 +121,7 @@ def add_campaign(world: World, values: Any) -> Campaign:
         send_at=entry.moments("send_at", ["+0s"]),
         events=read_events(entry, [13]),
         people=tenant.customers,
-        chosen=_read_chosen(entry, tenant),
+        chosen=read_chosen(entry, tenant),
         raw_rows=entry.listed("rows", []),
         fire_at=entry.moment("fire_at"),
     )
@@ -130,29 +134,12 @@ def read_events(entry: Entry, default: list[int]) -> tuple[int, ...]:
     """The event types to fire; none at all is well: the campaign ran and nobody is told."""
     events = entry.numbers("events", default)
     for event in events:
-        if event in EVENTS_LATER:
+        if event == EVENT_LATER:
             raise entry.wrong("events", list(events), f"{EVENTS} alone: type {event} is not built yet")
         if event not in EVENTS:
-            raise entry.wrong("events", list(events), f"some of {EVENTS}; type 4 is what cancelling fires")
+            mend = f"some of {EVENTS}; type 4 is what cancelling fires, 11 is what triggers fire"
+            raise entry.wrong("events", list(events), mend)
     return events
-
-
-def _read_chosen(entry: Entry, tenant: Tenant) -> int | list[int] | None:
-    chosen = entry.take("customers")
-    if chosen is None:
-        return None
-    if is_number(chosen) and 0 <= chosen <= len(tenant.customers):
-        return int(chosen)
-    if not isinstance(chosen, list):
-        mend = f"a number up to the {len(tenant.customers)} that tenant {tenant.tenant_id} has, or a list of ids"
-        raise entry.wrong("customers", chosen, mend)
-    positions = []
-    for customer_id in chosen:
-        position = tenant.customers.position_of(customer_id) if isinstance(customer_id, str) else None
-        if position is None:
-            raise entry.wrong("customers", customer_id, f"ids, as text, that tenant {tenant.tenant_id} has")
-        positions.append(position)
-    return positions
 
 
 def add_fault(world: World, values: Any) -> Fault:
@@ -165,10 +152,8 @@ def add_fault(world: World, values: Any) -> Fault:
     kind = entry.text("fault")
     if kind not in FAULTS:
         raise entry.wrong("fault", kind, f"one of {', '.join(FAULTS)}")
-    seconds = entry.take("seconds", 5)
-    if not (is_number(seconds) or isinstance(seconds, float)) or not 0 <= seconds <= 3600:
-        raise entry.wrong("seconds", seconds, "a number of seconds from 0 to 3600")
-    fault = Fault(names[named.lower()], kind, entry.number("times", 1), float(seconds))
+    seconds = entry.quantity("seconds", 5, most=3600)
+    fault = Fault(names[named.lower()], kind, entry.number("times", 1), seconds)
     entry.done()
     world.faults.append(fault)
     return fault
@@ -181,17 +166,11 @@ def change_quirks(world: World, values: Any) -> None:
     world.quirks = changed(world.quirks, values)
 
 
-def _tenant_of(world: World, entry: Entry) -> Tenant:
-    tenant_id = entry.number("tenant", next(iter(world.tenants)) if len(world.tenants) == 1 else None)
-    if tenant_id not in world.tenants:
-        raise entry.wrong("tenant", tenant_id, f"one of {sorted(world.tenants)}")
-    return world.tenants[tenant_id]
-
-
 ADD: dict[str, Callable[[World, Any], Any]] = {
     "tenants": add_tenant,
     "customers": add_customers,
     "campaigns": add_campaign,
+    "triggers": add_trigger,
     "faults": add_fault,
     "quirks": change_quirks,
 }

@@ -5,6 +5,7 @@ from typing import Any
 
 from optirelay.simulator.campaigns import Campaign, RawRow
 from optirelay.simulator.clock import iso_time, optimove_time
+from optirelay.simulator.triggers import Trigger
 from optirelay.simulator.world import Tenant, World
 
 
@@ -29,14 +30,18 @@ def state(world: World) -> dict[str, Any]:
             for channel_id, name in tenant.channels.items()
         ],
         "campaigns": [campaign_state(world, campaign) for campaign in world.campaigns],
-        **world.told,
+        "triggers": triggers(world),
+        **{kind: world.entries(kind) for kind in world.told},
+        "notifications_not_kept": world.not_kept,
     }
 
 
 def summary(world: World) -> dict[str, int]:
     """Counts alone."""
     counts = {"tenants": len(world.tenants), "campaigns": len(world.campaigns), "faults": len(world.faults)}
-    return counts | {kind: len(entries) for kind, entries in world.told.items()}
+    counts |= {"triggers": len(world.triggers)} | {kind: len(world.entries(kind)) for kind in world.told}
+    counts["notifications"] += world.not_kept
+    return counts
 
 
 def _tenant(tenant: Tenant) -> dict[str, Any]:
@@ -54,8 +59,6 @@ def _tenant(tenant: Tenant) -> dict[str, Any]:
 
 def campaign_state(world: World, campaign: Campaign) -> dict[str, Any]:
     """A campaign on one channel, with what a marketer would see of its results."""
-    tenant = world.tenants[campaign.tenant_id]
-    here = (campaign.campaign_id, campaign.channel_id)
     return {
         "tenant": campaign.tenant_id,
         "id": campaign.campaign_id,
@@ -66,6 +69,42 @@ def campaign_state(world: World, campaign: Campaign) -> dict[str, Any]:
         "templates": list(campaign.templates),
         "fired_at": campaign.fired_at and iso_time(campaign.fired_at),
         "cancelled_at": campaign.cancelled_at and iso_time(campaign.cancelled_at),
+        **_results(world.tenants[campaign.tenant_id], campaign.campaign_id, campaign.channel_id),
+    }
+
+
+def triggers(world: World) -> list[dict[str, Any]]:
+    """Every trigger with what came of it."""
+    return [_trigger(world.tenants[trigger.tenant_id], trigger) for trigger in world.triggers.values()]
+
+
+def _trigger(tenant: Tenant, trigger: Trigger) -> dict[str, Any]:
+    tally, campaign = trigger.past.tally, str(trigger.campaign_id)
+    return {
+        "tenant": trigger.tenant_id,
+        "campaign": trigger.campaign_id,
+        "channel": trigger.channel_id,
+        "name": trigger.name,
+        "templates": list(trigger.templates),
+        "action": trigger.action_id,
+        "event": trigger.event,
+        "times": trigger.times,
+        "running": trigger.past.running,
+        "fired": tally.fired,
+        "sent": tally.sent,
+        "duplicates": tally.duplicates,
+        "answered": tally.answered,
+        "failed": tally.failed,
+        "retried": tally.retried,
+        "latency_ms": {"p50": tally.percentile(0.5), "p99": tally.percentile(0.99)},
+        # Neither call takes an id that is no number.
+        **_results(tenant, int(campaign) if campaign.isdecimal() else None, trigger.channel_id),
+    }
+
+
+def _results(tenant: Tenant, campaign_id: int | None, channel_id: int) -> dict[str, Any]:
+    here = (campaign_id, channel_id)
+    return {
         "metrics": [
             {"TemplateID": key.template_id, "MetricID": key.metric_id, "MetricValue": value}
             for key, value in sorted(tenant.metrics.items())

@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict, deque
 from dataclasses import dataclass, field
 from datetime import datetime
+from heapq import merge
 from typing import Any, NamedTuple
 
 from optirelay.simulator.campaigns import Campaign
@@ -10,8 +11,10 @@ from optirelay.simulator.clock import iso_time
 from optirelay.simulator.customers import Customers
 from optirelay.simulator.faults import Fault
 from optirelay.simulator.quirks import Quirks
+from optirelay.simulator.triggers import Trigger
 
 FIRST_CAMPAIGN_ID = 90_001
+MOST_GENERATED = 1000  # of generated notifications so many are kept, the newest
 KINDS = ("listeners", "templates", "metrics", "interactions", "events", "calls", "notifications")
 
 
@@ -58,6 +61,14 @@ class Tenant:
     interactions: Counter[InteractionKey] = field(default_factory=Counter)
     called_at: deque[datetime] = field(default_factory=deque)
 
+    def urls(self, event_type: int, channel_id: int) -> list[str]:
+        """Where this type is heard on this channel: by its own listener and by the one of all channels."""
+        return [
+            url
+            for key, url in self.listeners.items()
+            if key.event_type == event_type and key.channel_id in (None, channel_id)
+        ]
+
     def may_call(self, quirks: Quirks, now: datetime) -> bool:
         """Whether the key's budget has room for one more call, which is then counted; refused calls cost nothing."""
         calls, window = quirks.budget()
@@ -77,8 +88,11 @@ class World:
     quirks: Quirks = field(default_factory=Quirks)
     tenants: dict[int, Tenant] = field(default_factory=dict)
     campaigns: list[Campaign] = field(default_factory=list)
+    triggers: dict[tuple[int, str], Trigger] = field(default_factory=dict)  # by tenant and campaign
     faults: list[Fault] = field(default_factory=list)
     told: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: {kind: [] for kind in KINDS})
+    generated: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=MOST_GENERATED))
+    not_kept: int = 0  # notifications that were generated before those
 
     def tenant_with(self, key: str) -> Tenant | None:
         """The tenant that this API key belongs to."""
@@ -94,7 +108,9 @@ class World:
 
     def new_campaign_id(self) -> int:
         """One that no campaign has yet."""
-        return max((campaign.campaign_id + 1 for campaign in self.campaigns), default=FIRST_CAMPAIGN_ID)
+        taken = [campaign.campaign_id for campaign in self.campaigns]
+        taken += [trigger.campaign_id for trigger in self.triggers.values() if isinstance(trigger.campaign_id, int)]
+        return max(taken, default=FIRST_CAMPAIGN_ID - 1) + 1
 
     def next_fault(self, call: str) -> Fault | None:
         """The fault that this call meets, used up once."""
@@ -111,3 +127,16 @@ class World:
         kept = {"at": iso_time(now), "tenant": tenant_id, **entry}
         self.told[kind].append(kept)
         return kept
+
+    def remember_generated(self, tenant_id: int, now: datetime, **entry: Any) -> dict[str, Any]:
+        """Keep a notification for as long as it is one of the newest."""
+        self.not_kept += len(self.generated) == MOST_GENERATED
+        kept = {"at": iso_time(now), "tenant": tenant_id, **entry}
+        self.generated.append(kept)
+        return kept
+
+    def entries(self, kind: str) -> list[dict[str, Any]]:
+        """What is kept of a kind, newest last."""
+        if kind != "notifications":
+            return self.told[kind]
+        return list(merge(self.told[kind], self.generated, key=lambda entry: entry["at"]))
