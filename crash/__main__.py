@@ -52,8 +52,17 @@ def read_arguments(words: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         "scripts/crash", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--messages", type=_count, default=100_000, help="people in the campaign (default 100000)")
-    parser.add_argument("--kills", type=int, default=50, help="and as many cuts and delays (default 50)")
+    parser.add_argument(
+        "--messages",
+        type=_count,
+        default=100_000,
+        help="people in the campaign, or notifications of --case triggered (default 100000)",
+    )
+    parser.add_argument(
+        "--kills",
+        type=int,
+        help="and as many cuts and delays (default 50); of --case triggered kills alone (default 5)",
+    )
     parser.add_argument("--seed", type=int, default=1, help="another one, other instants (default 1)")
     parser.add_argument("--channel", choices=list(CONTRACTS), default="smtp", help="the receiver (default smtp)")
     parser.add_argument(
@@ -65,6 +74,8 @@ def read_arguments(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=120.0, help="of --case churn (default 120)")
     parser.add_argument("--keep", action="store_true", help="keep the folder with all logs; it is also kept at a miss")
     asked = parser.parse_args(words)
+    if asked.kills is None:
+        asked.kills = 5 if asked.case else 50
     possible = CONTRACTS[asked.channel]
     asked.contract = asked.contract or possible[0]
     if asked.contract not in possible:
@@ -85,7 +96,9 @@ def what_is_asked(asked: argparse.Namespace, folder: Path) -> tuple[str, Callabl
     if asked.case is not None:
         case = CASES[asked.case]
         print(inspect.getdoc(case), end="\n\n", flush=True)
-        return f"case {asked.case}", lambda: case(Case(folder=folder, say=say, seconds=asked.seconds))
+        sizes = {"messages": asked.messages} if asked.case == "triggered" else {}
+        sized = Case(folder=folder, say=say, seconds=asked.seconds, kills=asked.kills, seed=asked.seed, **sizes)
+        return f"case {asked.case}", lambda: case(sized)
     trial = Trial(
         messages=asked.messages, kills=asked.kills, seed=asked.seed, channel=asked.channel, contract=asked.contract
     )

@@ -52,7 +52,7 @@ class Verdict:
     contradicted: list[str] = field(default_factory=list)  # arrived, and the ledger says otherwise
     left_in_doubt: list[str] = field(default_factory=list)
     accepted: int = 0
-    reported: int = 0
+    reported: int | None = None  # None: a case that does not look at it
     not_reported: list[str] = field(default_factory=list)
     wrongly_reported: list[str] = field(default_factory=list)  # twice, or not accepted
     wrong_totals: list[str] = field(default_factory=list)

@@ -29,7 +29,8 @@ from crash.small_disk import SmallDisk
 from optirelay.store.embedded import reachable
 
 TENANT = 7001
-CHANNEL = 504
+CHANNEL = 504  # of scheduled campaigns
+TRIGGERED_CHANNEL = 604
 TEMPLATES = (17, 18, 19)
 CONNECTIONS = 10
 CONTRACTS = {"smtp": ("hold",), "webhook": ("keyed", "hold")}
@@ -54,6 +55,7 @@ listener_secret = "{secret}"
 [tenants.acme.channels.newsletter]
 kind = "email"
 scheduled_id = 504
+triggered_id = 604
 from = "Acme <news@acme.example>"
 personalization = ["FIRST_NAME", "COUNTRY"]
 provider = "{channel}"

@@ -18,11 +18,12 @@ class Receipt(NamedTuple):
     sid: str
     template_id: int
     to: str
+    number: str = ""  # personalization's `number`, where it has one
     again: bool = False  # the same id again: answered, and not delivered a second time
 
     def line(self) -> bytes:
         """As it stands in the log."""
-        fields = (f"{self.at:.6f}", str(self.door), self.sid, str(self.template_id), self.to)
+        fields = (f"{self.at:.6f}", str(self.door), self.sid, str(self.template_id), self.to, self.number)
         return "\t".join([*fields, "again" if self.again else ""]).encode() + b"\n"
 
 
@@ -30,8 +31,8 @@ def read_receipts(lines: Iterable[str]) -> list[Receipt]:
     """The lines of a receipt log."""
     found = []
     for line in lines:
-        at, door, sid, template_id, to, again = line.rstrip("\n").split("\t")
-        found.append(Receipt(float(at), int(door), sid, int(template_id), to, again == "again"))
+        at, door, sid, template_id, to, number, again = line.rstrip("\n").split("\t")
+        found.append(Receipt(float(at), int(door), sid, int(template_id), to, number, again == "again"))
     return found
 
 

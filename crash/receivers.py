@@ -98,11 +98,12 @@ class Receiver:
             return _WRONG_SIGNATURE
         again = self._honours_ids and message["id"] in self._known
         self._known.add(message["id"])
-        self._write(door, message["id"], message["template_id"], message["to"], again=again)
+        number = message["personalization"].get("number", "")
+        self._write(door, message["id"], message["template_id"], message["to"], number=number, again=again)
         return _HAD_IT_ALREADY if again else _OK
 
-    def _write(self, door: int, sid: str, template_id: int, to: str, *, again: bool = False) -> None:
-        os.write(self._log, Receipt(time.time(), door, sid, template_id, to, again).line())
+    def _write(self, door: int, sid: str, template_id: int, to: str, *, number: str = "", again: bool = False) -> None:
+        os.write(self._log, Receipt(time.time(), door, sid, template_id, to, number, again).line())
 
 
 async def main(log: Path, doors: int, channel: str, contract: str, secret: str) -> None:

@@ -77,7 +77,7 @@ async def under_blows(house: House, blows: Sequence[Kill | Trip], messages: int)
             house.proxies[blow.process, blow.towards].arm(blow.fault)
             continue
         await asyncio.sleep(blow.after_seconds)
-        await _strike(house, blow)
+        await strike(house, blow)
     await announcing
     try:
         await settled(house, CAMPAIGN)
@@ -99,7 +99,8 @@ async def _until_due(house: House, blow: Kill | Trip, messages: int) -> None:
             asked_at = time.monotonic()
 
 
-async def _strike(house: House, kill: Kill) -> None:
+async def strike(house: House, kill: Kill) -> None:
+    """Kill a process, as soon as it runs; PostgreSQL is started again too."""
     house.say(f"kill -9: {kill.victim}" if kill.victim != POSTGRES else "kill (immediate): PostgreSQL")
     if kill.victim == POSTGRES:
         await house.restart_postgres(down_seconds=kill.down_seconds)

@@ -35,6 +35,14 @@ def print_verdict(verdict: Verdict, title: str) -> None:
     console.print("Promises were missed." if missed else "Every promise was kept.")
 
 
+def _reported(verdict: Verdict) -> list[tuple[str, int | str, str]]:
+    if verdict.reported is None:
+        return []
+    return [
+        ("reported to Optimove", verdict.reported, f"report calls that had been in doubt: {verdict.reports_in_doubt}")
+    ]
+
+
 def _lines(verdict: Verdict) -> list[tuple[str, int | str, str]]:
     explained = ", ".join(f"{reason} {count}" for reason, count in sorted(verdict.explained.items()))
     return [
@@ -48,6 +56,6 @@ def _lines(verdict: Verdict) -> list[tuple[str, int | str, str]]:
         ("  of those arrived", verdict.in_doubt_arrived, ""),
         ("  left by the operator", len(verdict.left_in_doubt), ""),
         ("accepted in the ledger", verdict.accepted, ""),
-        ("reported to Optimove", verdict.reported, f"report calls that had been in doubt: {verdict.reports_in_doubt}"),
+        *_reported(verdict),
         *((what, number, "") for what, number in verdict.more),
     ]

@@ -8,6 +8,7 @@ from crash.cases.clock import clock
 from crash.cases.database import database_away, postgres
 from crash.cases.disk import disk_full
 from crash.cases.optout import optout_race
+from crash.cases.triggered import triggered
 from crash.cases.workers import cut_off, stopped
 from crash.compare import Verdict
 
@@ -20,6 +21,7 @@ CASES: dict[str, Callable[[Case], Awaitable[Verdict]]] = {
     "clock": clock,
     "churn": churn,
     "optout-race": optout_race,
+    "triggered": triggered,
 }
 
 __all__ = ["CASES", "Case"]

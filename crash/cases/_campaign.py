@@ -18,6 +18,8 @@ class Case:
     folder: Path
     say: Callable[[str], None]
     messages: int = 5000
+    kills: int = 5  # where a case draws its kills from the seed
+    seed: int = 1
     takeover_after: str = "5s"
     seconds: float = 120.0  # of what takes long
     late_seconds: float = 1.0  # after the answer to an opt-out, a message may still arrive

@@ -24,9 +24,17 @@ def folder() -> Iterator[Path]:
         yield made
 
 
-async def verdict_on(name: str, folder: Path, *, messages: int = MESSAGES) -> Verdict:
+async def verdict_on(name: str, folder: Path, *, messages: int = MESSAGES, kills: int = KILLS) -> Verdict:
     """Carry a case out; where the machine lacks its tool, a skip that names it, and in CI a failure."""
-    case = Case(folder=folder, say=print, messages=messages, takeover_after="2s", seconds=14, late_seconds=10)
+    case = Case(
+        folder=folder,
+        say=print,
+        messages=messages,
+        kills=kills,
+        takeover_after="2s",
+        seconds=14,
+        late_seconds=10,
+    )
     try:
         return await CASES[name](case)
     except Missing as missing:
@@ -73,3 +81,9 @@ async def test_a_worker_that_dies_again_and_again_does_not_slow_the_other_down(f
 
 async def test_nobody_is_written_to_whose_opt_out_was_committed_before_their_group_started(folder: Path) -> None:
     assert (await verdict_on("optout-race", folder, messages=MESSAGES // 2)).missed() == []
+
+
+async def test_each_distinct_notification_is_one_message_whoever_is_killed(folder: Path) -> None:
+    verdict = await verdict_on("triggered", folder, messages=2 * MESSAGES, kills=3)
+    assert verdict.missed() == []
+    assert verdict.arrived == verdict.accepted == 2 * MESSAGES - MESSAGES // 5  # a tenth were duplicates
