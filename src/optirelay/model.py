@@ -179,7 +179,7 @@ class Notification:
     campaign_id: CampaignId | None
     channel_id: int | None
     occasion: str | None  # its time stamp; None where it has none that can be read
-    fields: Mapping[str, object] = field(default_factory=dict, repr=False)  # all of it, as Optimove spells it
+    fields: Mapping[str, object] = field(default_factory=dict, repr=False, compare=False)  # all of it, as it came
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,9 @@ TWO_CHANNELS = {
 @pytest_asyncio.fixture
 async def house(make_settings: MakeSettings) -> AsyncIterator[House]:
     tenant = {"listen_also": [1, 2, 3, 5], "channels": TWO_CHANNELS, "rate_limit": "1000/s"}
-    scenario = {"quirks": {"calls": "1000/1s"}}
+    channels = {"504": "News", "604": "Offers", "605": "Now"}
+    optimove = {"id": 7001, "key": "demo-key", "channels": channels, "customers": 5000}
+    scenario = {"tenants": [optimove], "quirks": {"calls": "1000/1s"}}
     async with open_house(make_settings, workers=0, tenant=tenant, scenario=scenario) as opened:
         await opened.push(17)
         yield opened
@@ -105,7 +107,7 @@ async def test_on_hold_and_at_the_end_of_the_day_nothing_is_fetched(house: House
     assert await number(house, "select count(*) from notification where state = 'done'") == 3
     assert (await reads(house), await shown(house), await house.problems()) == (0, {}, set())
     ok = [(row["event_type"], row["channel_id"]) for row in await operate.listeners(house.ctx) if row["state"] == "ok"]
-    assert ok == [(13, 504), (13, 604), (4, None), (1, None), (2, None), (3, None), (5, None)]
+    assert ok == [(13, 504), (13, 604), (11, 605), (4, None), (1, None), (2, None), (3, None), (5, None)]
 
 
 async def test_a_cancel_before_its_campaign_is_remembered_on_every_channel(house: House) -> None:

@@ -15,7 +15,7 @@ from optirelay.optimove import EventListener
 from optirelay.settings import TenantSettings
 from optirelay.settings import read as read_settings
 from optirelay.stages import campaigns, listeners
-from optirelay.stages.campaigns import CallOff, Kept, SendPlan, Step
+from optirelay.stages.campaigns import CallOff, Kept, SendOne, SendPlan, Step
 from optirelay.stages.listeners import ListenerState
 from optirelay.stages.notifications import MalformedNotification, read
 
@@ -62,13 +62,17 @@ def test_a_4_calls_the_campaign_off() -> None:
     assert step(body(EventTypeID=4)) == CallOff(CampaignId("90211"))
 
 
-@pytest.mark.parametrize("event_type", [0, 2, 3, 5, 11, 14, 15, 99, 2**31 - 1])
+@pytest.mark.parametrize("event_type", [0, 2, 3, 5, 14, 15, 99, 2**31 - 1])
 def test_other_types_are_kept_and_nothing_is_done(event_type: int) -> None:
     assert step(body(EventTypeID=event_type, ChannelID=504, ClearanceRequiredBy=STAMP)) == Kept()
 
 
-@pytest.mark.parametrize("event_type", [1, 13])
-@pytest.mark.parametrize("channel_id", [605, 7])
+def test_an_11_is_one_message_on_the_channel_whose_triggered_id_it_names() -> None:
+    assert step(body(EventTypeID=11, ChannelID="605")) == SendOne(CampaignId("90211"), TEXTS)
+    assert step(body(EventTypeID=11, ChannelID=605, CampaignID="winback-7")) == SendOne(CampaignId("winback-7"), TEXTS)
+
+
+@pytest.mark.parametrize(("event_type", "channel_id"), [(1, 605), (13, 605), (1, 7), (13, 7), (11, 504), (11, 7)])
 def test_a_channel_id_that_is_nobodys_is_told(event_type: int, channel_id: int) -> None:
     kept = step(body(EventTypeID=event_type, ChannelID=channel_id))
     assert isinstance(kept, Kept)
@@ -147,6 +151,7 @@ def test_more_event_types_are_wanted_without_a_channel() -> None:
     assert [(row.event_type, row.channel, row.channel_id, row.url) for row in wanted] == [
         (13, NEWS, 504, URL),
         (13, MAIL, 506, URL),
+        (11, TEXTS, 605, URL),
         (4, None, None, URL),
         (5, None, None, URL),
         (1, None, None, URL),
