@@ -26,10 +26,7 @@ def read(body: bytes) -> Notification:
 
     https://developer.optimove.com/reference/post_general-registereventlistener
     """
-    fields = _read_object(body)
-    event_type = _read_number(fields.get("eventtypeid"))
-    if event_type is None:
-        raise MalformedNotification("EventTypeID is missing or no number")
+    event_type, fields = _read_object(body)
     campaign_id = _read_number(fields.get("campaignid"), LARGEST_CAMPAIGN_ID)
     return Notification(
         event_type,
@@ -39,16 +36,26 @@ def read(body: bytes) -> Notification:
     )
 
 
-def _read_object(body: bytes) -> dict[str, Any]:
+def check(body: bytes) -> None:
+    """MalformedNotification where `read` raises it; nothing else is read."""
+    _read_object(body)
+
+
+def _read_object(body: bytes) -> tuple[int, dict[str, Any]]:
+    """The event type, and each field by its name in lower case."""
     try:
         value = msgspec.json.decode(body.removeprefix(b"\xef\xbb\xbf"))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedNotification("the body is no JSON") from error
     if not isinstance(value, dict):
         raise MalformedNotification("the body is no JSON object")
-    if is_too_deep(value):
+    if body.count(b"{") + body.count(b"[") > DEEPEST and is_too_deep(value):
         raise MalformedNotification(f"the body is nested deeper than {DEEPEST}")
-    return {key.lower(): field for key, field in value.items()}
+    fields = {key.lower(): field for key, field in value.items()}
+    event_type = _read_number(fields.get("eventtypeid"))
+    if event_type is None:
+        raise MalformedNotification("EventTypeID is missing or no number")
+    return event_type, fields
 
 
 def _read_number(value: Any, largest: int = LARGEST_ID) -> int | None:
