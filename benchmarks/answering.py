@@ -98,8 +98,15 @@ async def receive(port: int, kept: Path | None) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1] == "bare":
-        config = uvicorn.Config(
-            bare, interface="asgi3", lifespan="off", access_log=False, log_config=None, port=int(sys.argv[2])
+        config = uvicorn.Config(  # as optirelay.service has it
+            bare,
+            interface="asgi3",
+            lifespan="off",
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            proxy_headers=False,
+            port=int(sys.argv[2]),
         )
         uvloop.run(uvicorn.Server(config).serve())
     elif sys.argv[1] == "note":
