@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
-from benchmarks import callbacks, fairness, machine, rate, scheduled, showing, webhook
+from benchmarks import callbacks, fairness, machine, rate, scheduled, showing, triggered, webhook
 from benchmarks.table import Line, print_table
 
 BENCHES: Mapping[str, Callable[[argparse.Namespace], Sequence[Line]]] = {
@@ -14,6 +14,7 @@ BENCHES: Mapping[str, Callable[[argparse.Namespace], Sequence[Line]]] = {
     "fairness": fairness.bench,
     "callbacks": callbacks.bench,
     "webhook": webhook.bench,
+    "triggered": triggered.bench,
 }
 
 
@@ -30,6 +31,7 @@ def main(arguments: Sequence[str]) -> int:
         help="default: 100000 1000000",
     )
     parser.add_argument("--mails", type=int, default=50_000, help="to the SMTP sink (default: 50000); 0: none")
+    parser.add_argument("--notifications", type=int, default=20_000, help="triggered ones (default: 20000)")
     options = parser.parse_args(arguments)
     print(machine.described())
     lines = BENCHES[options.name](options)

@@ -2,10 +2,11 @@
 
 import asyncio
 import json
+import re
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import uvicorn
 import uvloop
@@ -61,6 +62,31 @@ class Receiver(asyncio.Protocol):
         return b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
 
 
+class Noting(Receiver):
+    """Also notes when it had each numbered message for the first time; says how many to whoever GETs."""
+
+    numbered = re.compile(rb"\bnumber-(\d+)")
+    had_at: ClassVar[dict[int, float]] = {}  # seconds since 1970, as time.time() has them
+
+    @classmethod
+    def _answer(cls, *, get: bool, body: bytes) -> bytes:
+        now = time.time()
+        for number in cls.numbered.findall(body):
+            cls.had_at.setdefault(int(number), now)
+        answer = super()._answer(get=get, body=body)
+        if get:
+            said = b"%d" % len(cls.had_at)
+            answer = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(said), said)
+        return answer
+
+
+async def note(port: int, kept: Path) -> None:
+    """Receive until standard input ends; then the times are written, by number."""
+    await asyncio.get_running_loop().create_server(Noting, "127.0.0.1", port)
+    await asyncio.to_thread(sys.stdin.read)
+    kept.write_text(json.dumps(Noting.had_at))
+
+
 async def receive(port: int, kept: Path | None) -> None:
     """Receive until standard input ends; then the bodies are written, a line each."""
     Receiver.bodies = None if kept is None else []
@@ -72,9 +98,18 @@ async def receive(port: int, kept: Path | None) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1] == "bare":
-        config = uvicorn.Config(
-            bare, interface="asgi3", lifespan="off", access_log=False, log_config=None, port=int(sys.argv[2])
+        config = uvicorn.Config(  # as optirelay.service has it
+            bare,
+            interface="asgi3",
+            lifespan="off",
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            proxy_headers=False,
+            port=int(sys.argv[2]),
         )
         uvloop.run(uvicorn.Server(config).serve())
+    elif sys.argv[1] == "note":
+        uvloop.run(note(int(sys.argv[2]), Path(sys.argv[3])))
     else:
         uvloop.run(receive(int(sys.argv[2]), Path(sys.argv[3]) if len(sys.argv) > 3 else None))

@@ -63,9 +63,9 @@ def measured(events: int) -> tuple[float, float, float]:
         sent = _write(opened, file, events)
         bare_port = free_port()
         with serving("bare", bare_port):
-            theirs, _ = _load(bare_port, file)
+            theirs, _ = posted(bare_port, file)
         began = time.monotonic()
-        ours, statuses = _load(opened.settings.service.listen.port, file)
+        ours, statuses = posted(opened.settings.service.listen.port, file)
         assert statuses == {"200": sent}, statuses
         until(lambda: _counted(opened) == sent)
         return sent / ours, sent / (time.monotonic() - began), sent / theirs
@@ -96,7 +96,7 @@ def _write(opened: House, file: Path, events: int) -> int:
     return len(requests)
 
 
-def _load(port: int, file: Path) -> tuple[float, dict[str, int]]:
+def posted(port: int, file: Path) -> tuple[float, dict[str, int]]:
     """Seconds until the last answer, and how often each status was answered."""
     words = (sys.executable, "-m", "benchmarks.posting", "load", str(port), str(file), str(CONNECTIONS))
     said = json.loads(subprocess.run(words, check=True, capture_output=True, text=True).stdout)

@@ -80,6 +80,7 @@ class Lane:
     tenant_id: int = TENANT_ID
     channel: str = "newsletter"
     channel_id: int = CHANNEL_ID
+    triggered_id: int | None = None
     provider: str = "null"
     more: str = ""  # settings of the channel, and its tables
 
@@ -170,12 +171,14 @@ def _write(
     scenario, settings = '[quirks]\ncalls = "100000/1s"\n', SERVICE.format(listen=free_port(), workers=workers)
     for tenant, made in customers.items():
         own = [lane for lane in lanes if lane.tenant == tenant]
-        channels = ", ".join(f'{lane.channel_id} = "{lane.channel}"' for lane in own)
+        ids = [(one, lane.channel) for lane in own for one in (lane.channel_id, lane.triggered_id) if one is not None]
+        channels = ", ".join(f'{one} = "{name}"' for one, name in ids)
         scenario += SCENARIO.format(id=own[0].tenant_id, name=tenant, channels=channels, customers=made)
         settings += TENANT.format(name=tenant, optimove=optimove)
         for lane in own:
             named = {"tenant": tenant, "name": lane.channel, "channel_id": lane.channel_id, "provider": lane.provider}
-            settings += CHANNEL.format(**named) + lane.more
+            triggered = "" if lane.triggered_id is None else f"triggered_id = {lane.triggered_id}\n"
+            settings += CHANNEL.format(**named) + triggered + lane.more
     (folder / "scenario.toml").write_text(scenario)
     (folder / "optirelay.toml").write_text(settings)
     (folder / "templates").mkdir()

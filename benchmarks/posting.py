@@ -59,6 +59,57 @@ async def load(port: int, file: Path, connections: int) -> float:
     return time.monotonic() - began
 
 
+class Pacer(asyncio.Protocol):
+    """One connection that is either free or waits for an answer."""
+
+    free: ClassVar[list["Pacer"]] = []
+    answered: ClassVar[asyncio.Event] = asyncio.Event()
+    statuses: ClassVar[Counter[str]] = Counter()
+
+    def __init__(self) -> None:
+        self._answer = b""
+
+    def connection_made(self, transport: Any) -> None:
+        self._transport: asyncio.Transport = transport
+        self.free.append(self)
+
+    def data_received(self, data: bytes) -> None:
+        self._answer += data
+        head, end, _ = self._answer.partition(b"\r\n\r\n")
+        if end:  # no notification's answer has a body
+            self.statuses[head[9:12].decode()] += 1
+            self._answer = b""
+            self.free.append(self)
+            self.answered.set()
+
+    def write(self, request: bytes) -> float:
+        """When its first byte went out, as time.time() has it."""
+        now = time.time()
+        self._transport.write(request)
+        return now
+
+
+async def pace(port: int, file: Path, connections: int, per_second: float) -> tuple[list[float], float]:
+    """Post whole requests at their times, evenly spaced, whatever is not answered yet; when each went out, and by how
+    many seconds the latest of them was late."""
+    loop = asyncio.get_running_loop()
+    for _ in range(connections):
+        await loop.create_connection(Pacer, "127.0.0.1", port)
+    began, latest, written = loop.time(), 0.0, []
+    for number, request in enumerate(file.read_bytes().split(SEPARATOR)):
+        due = began + number / per_second
+        await asyncio.sleep(max(0.0, due - loop.time()))
+        while not Pacer.free:
+            Pacer.answered.clear()
+            await Pacer.answered.wait()
+        latest = max(latest, loop.time() - due)
+        written.append(Pacer.free.pop().write(request))
+    while len(Pacer.free) < connections:
+        Pacer.answered.clear()
+        await Pacer.answered.wait()
+    return written, latest
+
+
 async def post(url: str, file: Path, concurrency: int) -> None:
     """The bare loop: so many tasks, each with one POST after another."""
     bodies = iter(file.read_bytes().split(b"\n"))
@@ -77,5 +128,8 @@ if __name__ == "__main__":
     if sys.argv[1] == "load":
         seconds = uvloop.run(load(int(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4])))
         print(json.dumps({"seconds": seconds, "statuses": Poster.statuses}))
+    elif sys.argv[1] == "pace":
+        went_out_at, late = uvloop.run(pace(int(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4]), float(sys.argv[5])))
+        print(json.dumps({"written": went_out_at, "late": late, "statuses": Pacer.statuses}))
     else:
         uvloop.run(post(sys.argv[2], Path(sys.argv[3]), int(sys.argv[4])))

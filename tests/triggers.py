@@ -5,11 +5,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from optirelay.engine import operate
 from tests.channels.webhook_receivers import SECRET, Receiver
 from tests.conftest import LISTENER_SECRET, MakeSettings
 from tests.house import House, open_house
-
-from optirelay.engine import operate
 
 Shape = dict[str, Any]
 

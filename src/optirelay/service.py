@@ -110,6 +110,7 @@ async def _serve(settings: Settings, conninfo: str, listening: socket.socket, to
                 access_log=False,
                 log_config=None,
                 server_header=False,
+                proxy_headers=False,  # nothing here asks for the client or the scheme
                 timeout_graceful_shutdown=10,
             )
         )

@@ -48,7 +48,9 @@ async def test_what_a_trigger_told_arrives_at_once_and_once(make_settings: MakeS
         shape = await until_handed_over(house, 2)
         assert (shape["state"], shape["accepted"], shape["templates"]) == ("complete", 2, {"17": {"accepted": 2}})
         first, second = arrived(receiver)
-        assert {name: first[name] for name in ("campaign_id", "trigger", "action_id", "customer_id", "template_id")} == {
+        assert {
+            name: first[name] for name in ("campaign_id", "trigger", "action_id", "customer_id", "template_id")
+        } == {
             "campaign_id": CAMPAIGN,
             "trigger": "Viewed loans page three times",
             "action_id": "214",

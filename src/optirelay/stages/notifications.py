@@ -27,11 +27,7 @@ def read(body: bytes) -> Notification:
 
     https://developer.optimove.com/reference/post_general-registereventlistener
     """
-    said = _read_object(body)
-    fields = {key.lower(): field for key, field in said.items()}
-    event_type = _read_number(fields.get("eventtypeid"))
-    if event_type is None:
-        raise MalformedNotification("EventTypeID is missing or no number")
+    event_type, fields, said = _read_object(body)
     return Notification(
         event_type,
         _read_campaign_id(fields.get("campaignid"), any_text=event_type == EventType.TRIGGERED),
@@ -50,16 +46,26 @@ def _read_campaign_id(value: Any, *, any_text: bool) -> CampaignId | None:
     return None if text is None or len(text) > LONGEST_CAMPAIGN_ID or not text.isprintable() else CampaignId(text)
 
 
-def _read_object(body: bytes) -> dict[str, Any]:
+def check(body: bytes) -> None:
+    """MalformedNotification where `read` raises it; nothing else is read."""
+    _read_object(body)
+
+
+def _read_object(body: bytes) -> tuple[int, dict[str, Any], dict[str, Any]]:
+    """The event type, each field by its name in lower case, and all of it as it came."""
     try:
         value = msgspec.json.decode(body.removeprefix(b"\xef\xbb\xbf"))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedNotification("the body is no JSON") from error
     if not isinstance(value, dict):
         raise MalformedNotification("the body is no JSON object")
-    if is_too_deep(value):
+    if body.count(b"{") + body.count(b"[") > DEEPEST and is_too_deep(value):
         raise MalformedNotification(f"the body is nested deeper than {DEEPEST}")
-    return value
+    fields = {key.lower(): field for key, field in value.items()}
+    event_type = _read_number(fields.get("eventtypeid"))
+    if event_type is None:
+        raise MalformedNotification("EventTypeID is missing or no number")
+    return event_type, fields, value
 
 
 def _read_number(value: Any, largest: int = LARGEST_ID) -> int | None:

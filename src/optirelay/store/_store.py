@@ -215,7 +215,11 @@ class Store:
             reconnect_timeout=_CONNECT_SECONDS,  # then whoever comes next tries; without it pauses grow to minutes
             open=False,
             check=AsyncConnectionPool.check_connection,
-            kwargs={"connect_timeout": _CONNECT_SECONDS, "options": f"-c timezone=UTC {_options(conninfo)}".strip()},
+            kwargs={
+                "autocommit": True,  # a transaction is one that says so
+                "connect_timeout": _CONNECT_SECONDS,
+                "options": f"-c timezone=UTC {_options(conninfo)}".strip(),
+            },
         )
         await pool.open()
         try:
@@ -255,14 +259,14 @@ class Store:
 
     async def keep_notifications(self, notifications: Sequence[tuple[TenantId, bytes]]) -> None:
         """Keep raw bodies, all in one commit, and wake whoever reads them. StoreUnavailable: nothing was kept."""
-        async with _connection(self.pool) as connection, connection.transaction():
+        async with _connection(self.pool) as connection:
             await Statements(connection, "everyone", {}).do(
                 "keep_notifications",
                 tenants=[self._tenants[tenant].id for tenant, _ in notifications],
                 hashes=[hashlib.sha256(body).digest() for _, body in notifications],
                 bodies=[body for _, body in notifications],
+                wakes=NOTIFICATION_CHANNEL,
             )
-            await connection.execute(f"notify {NOTIFICATION_CHANNEL}")
 
     async def keep_callbacks(self, callbacks: Sequence[tuple[TenantId, ChannelName, bytes, bytes]]) -> None:
         """Keep raw bodies by their keys, all in one commit, and wake whoever reads them. The same key within seven

@@ -16,7 +16,7 @@ from optirelay.model import ChannelName, TenantId
 from optirelay.settings import Secret, Settings
 from optirelay.signatures import read_key, verify
 from optirelay.stages.callbacks import MalformedCallback, events_in, is_readable
-from optirelay.stages.notifications import MalformedNotification, read
+from optirelay.stages.notifications import MalformedNotification, check
 from optirelay.store import Store, StoreUnavailable
 from optirelay.web.keeping import Keeper
 from optirelay.web.unsubscribe import TRY_LATER, Unsubscribing
@@ -90,7 +90,7 @@ class WebApp:
             body = await _read_body(scope, receive)
             if body is None:
                 return None
-            read(body)
+            check(body)
         except _TooLarge:
             return _text(413, "at most 1 MiB")
         except MalformedNotification as error:

@@ -15,10 +15,14 @@ select t.id, c.name from unnest(%(tenants)s::text[], %(channels)s::text[]) as c 
 on conflict do nothing;
 
 -- name: keep_notifications
--- The same bytes twice are one notification.
-insert into notification (tenant, hash, body)
-select * from unnest(%(tenants)s::int[], %(hashes)s::bytea[], %(bodies)s::bytea[])
-on conflict do nothing;
+-- The same bytes twice are one notification. One statement, which is its own transaction: each further one would wait for
+-- a turn of a busy event loop while nobody is answered.
+with kept as (
+  insert into notification (tenant, hash, body)
+  select * from unnest(%(tenants)b::int[], %(hashes)b::bytea[], %(bodies)b::bytea[])
+  on conflict do nothing
+)
+select pg_notify(%(wakes)s, '');
 
 -- name: take_notifications
 select tenant, id, hash, body, received_at from notification
