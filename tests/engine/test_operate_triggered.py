@@ -1,5 +1,6 @@
 """All days of a triggered campaign are one campaign to whoever looks at it, stops it and lets it go on."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from datetime import date
@@ -194,6 +195,18 @@ async def test_a_complete_campaign_is_cancelled_before_more_of_it_comes(house: H
     shape = await shape_of(house)
     assert (shape["state"], shape["accepted"], shape["skipped"]) == ("cancelled", 1, {"cancelled": 1})
     assert await jobs(house) == 0
+
+
+async def test_whoever_stops_a_campaign_waits_until_no_new_day_of_it_can_begin_unseen(house: House) -> None:
+    await fire(house, 1)
+    for decide in (operate.pause_campaign, operate.resume_campaign, operate.cancel_campaign):
+        async with house.ctx.store.tenant(ACME).transaction() as ledger:
+            await ledger.triggers.hear()  # as who accepts a notification does first
+            deciding = asyncio.create_task(decide(house.ctx, *PLACE, kind=TRIGGERED))
+            await asyncio.wait([deciding], timeout=0.3)
+            assert not deciding.done()
+        await deciding
+    assert await states(house) == ["cancelled"]
 
 
 async def test_a_cancel_of_optimove_puts_a_job_for_days_with_something_open_alone(house: House) -> None:

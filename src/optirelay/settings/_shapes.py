@@ -191,7 +191,7 @@ class ChannelSettings(_Shape):
 
     def channel_id(self, kind: CampaignKind) -> int | None:
         """Optimove's channel for campaigns of this kind."""
-        return self.scheduled_id if kind is CampaignKind.SCHEDULED else self.triggered_id
+        return self.scheduled_id if kind == CampaignKind.SCHEDULED else self.triggered_id
 
     @property
     def in_one_request(self) -> int:

@@ -98,7 +98,7 @@ class Campaigns:
         self, campaign_id: CampaignId, channel: ChannelName, kind: CampaignKind, planned_on: date
     ) -> None:
         """It was cancelled before anything of it was heard: make it known on this channel, as cancelled."""
-        if kind is CampaignKind.SCHEDULED:
+        if kind == CampaignKind.SCHEDULED:
             await self.keep(campaign_id, channel, planned_on, cancelled=True)
         else:
             await self._sql.do("keep_cancelled", campaign_id=campaign_id, channel=channel, planned_on=planned_on)
