@@ -24,7 +24,7 @@ PEOPLE = [
 GOOD = b'---\nid: 17\nname: Welcome back\nchannel: newsletter\nsubject: "Hello {{ FIRST_NAME }}"\n---\n<p>Hello</p>\n'
 
 
-DOUBT = {"sid", "tenant", "channel", "campaign_id", "customer_id", "to", "since", "contract"}
+DOUBT = {"sid", "tenant", "channel", "campaign_id", "kind", "customer_id", "to", "since", "contract"}
 
 
 @asynccontextmanager
@@ -183,7 +183,10 @@ async def test_a_message_shows_its_tries_without_anybodys_address(make_settings:
             "tenant": "acme",
             "channel": "newsletter",
             "campaign_id": campaign_id,
+            "kind": "scheduled",
             "customer_id": "C-1",
+            "trigger": None,
+            "action_id": None,
             "template_id": 17,
             "state": "planned",
             "reason": None,
@@ -439,7 +442,7 @@ async def test_a_report_that_optimove_did_not_answer_for_is_a_doubt_and_is_not_s
         (sentence,) = await operate.report_now(house.ctx)
         assert sentence.startswith(f"campaign {campaign_id} of acme, channel newsletter: 1 calls were sent and not")
         (doubt,) = await operate.report_doubts(house.ctx)
-        assert set(doubt) == {"id", "tenant", "campaign_id", "call", "customers", "since"}
+        assert set(doubt) == {"id", "tenant", "campaign_id", "kind", "call", "customers", "since"}
         assert (doubt["call"], doubt["customers"]) == ("UpdateCampaignInteractions", 2)
         assert await operate.report_now(house.ctx) == []
         assert await told_customers(house) == ["C-1", "C-2"]

@@ -250,9 +250,7 @@ async def test_a_doubt_settled_after_the_report_is_told_by_the_next_one(house_wi
         async with house.ctx.store.tenant(ACME).transaction() as ledger:
             batch = await ledger.batches.lock(first.taken.id)  # type: ignore[union-attr]
             assert batch is not None
-            await ledger.batches.settle(
-                batch, {group[1]: Accepted(), group[2]: Refused(Refusal.REJECTED)}, campaign.created_at
-            )
+            await ledger.batches.settle(batch, {group[1]: Accepted(), group[2]: Refused(Refusal.REJECTED)}, utc_now())
             await ledger.batches.write(batch)
         for _ in range(2):
             await pipeline.report.run(house.ctx, ACME, campaign=campaign.id)

@@ -18,7 +18,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from optirelay.engine import runtime
+from optirelay.engine import operate, runtime
 from optirelay.engine.context import Context
 from optirelay.errors import NeedsOperator
 from optirelay.model import CampaignKind
@@ -163,14 +163,26 @@ def the_tenant(settings: Settings, tenant: str | None) -> str:
     return tenant or next(iter(settings.tenants))
 
 
-def one_campaign(shapes: Sequence[dict[str, Any]], campaign_id: str) -> dict[str, Any]:
-    """The campaign that is meant. Exit 1 where there is none, 2 where several are and none is named."""
+async def meant(
+    c: Context, campaign_id: str, tenant: str | None, channel: str | None, kind: CampaignKind | None
+) -> dict[str, Any]:
+    """The one campaign that is meant. Exit 1 where there is none, 2 where several are and none is named."""
+    shapes = await operate.campaigns(c, tenant=tenant, campaign_id=campaign_id, channel=channel, kind=kind)
     one_tenant(shapes, campaign_id)
-    if len(shapes) > 1:
-        refuse_to_choose(
-            f"campaign {campaign_id} is on several channels", [f"--channel {s['channel']}" for s in shapes]
-        )
+    channels = dict.fromkeys(f"--channel {shape['channel']}" for shape in shapes)
+    if len(channels) > 1:
+        refuse_to_choose(f"campaign {campaign_id} is on several channels", list(channels))
+    one_kind(shapes, campaign_id)
     return shapes[0]
+
+
+def one_kind(shapes: Sequence[dict[str, Any]], campaign_id: str) -> CampaignKind:
+    """The kind of the campaign that is meant. Exit 2 where there are both and none is named."""
+    kinds = sorted({CampaignKind(shape["kind"]) for shape in shapes})
+    if len(kinds) > 1:
+        why = f"there is a scheduled and a triggered campaign {campaign_id}"
+        refuse_to_choose(why, [f"--kind {kind}" for kind in kinds])
+    return kinds[0]
 
 
 def one_tenant(shapes: Sequence[dict[str, Any]], campaign_id: str) -> str:
@@ -182,6 +194,13 @@ def one_tenant(shapes: Sequence[dict[str, Any]], campaign_id: str) -> str:
     if len(tenants) > 1:
         refuse_to_choose(f"several tenants have a campaign {campaign_id}", [f"--tenant {name}" for name in tenants])
     return tenants[0]
+
+
+def kind_of_what(campaign: str | None, kind: CampaignKind | None) -> None:
+    """Exit 2 where a kind is named, and no campaign."""
+    if campaign is None and kind is not None:
+        complain("name the campaign, too: --kind says which of two with one id is meant; with --campaign CAMPAIGN")
+        raise typer.Exit(WRONG_USE)
 
 
 def refuse_to_choose(why: str, options: Sequence[str]) -> NoReturn:

@@ -1,9 +1,8 @@
 """`optirelay campaigns`: who was handed over, what became of them, stop and go."""
 
 import csv
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Protocol, TypeVar
 
 import typer
 from rich.table import Table
@@ -19,7 +18,7 @@ from optirelay.cli._shared import (
     cell,
     complain,
     console,
-    one_campaign,
+    meant,
     print_json,
     print_rows,
     run,
@@ -30,12 +29,24 @@ from optirelay.cli._shared import (
 )
 from optirelay.engine import operate
 from optirelay.engine.context import Context
+from optirelay.model import CampaignKind
 from optirelay.settings import Settings
 
-T = TypeVar("T")
+T = TypeVar("T", covariant=True)
 
 app = typer.Typer(help="Campaigns: their numbers, stop and go.", no_args_is_help=True)
-COLUMNS = ("tenant", "channel", "campaign_id", "state", "handed_over", "accepted", "skipped", "refused", "in_doubt")
+COLUMNS = (
+    "tenant",
+    "channel",
+    "campaign_id",
+    "kind",
+    "state",
+    "handed_over",
+    "accepted",
+    "skipped",
+    "refused",
+    "in_doubt",
+)
 
 
 @app.command("list")
@@ -57,14 +68,14 @@ def show(
     config: Config = None,
     tenant: Tenant = None,
     channel: Channel = None,
+    kind: Kind = None,
     as_json: AsJson = False,
 ) -> None:
     """One campaign: what was handed over, and what became of it."""
     settings = settings_of(ctx, config)
 
     async def look(c: Context) -> tuple[dict[str, Any], list[str]]:
-        shapes = await operate.campaigns(c, tenant=tenant, campaign_id=campaign, channel=channel)
-        shape = one_campaign(shapes, campaign)
+        shape = await meant(c, campaign, tenant, channel, kind)
         return shape, await operate.audit(c, shape["tenant"], shape) if audit else []
 
     shape, differences = run(settings, look)
@@ -82,40 +93,61 @@ def show(
 
 @app.command()
 def pause(
-    ctx: typer.Context, campaign: Campaign, config: Config = None, tenant: Tenant = None, channel: Channel = None
+    ctx: typer.Context,
+    campaign: Campaign,
+    config: Config = None,
+    tenant: Tenant = None,
+    channel: Channel = None,
+    kind: Kind = None,
 ) -> None:
     """Nothing more of it leaves until `resume`; what has begun is finished."""
-    changed = _decide(ctx, config, campaign, tenant, channel, operate.pause_campaign)
+    changed, _ = _decide(ctx, config, operate.pause_campaign, campaign, (tenant, channel, kind))
     say(f"Campaign {campaign} is paused." if changed else f"Campaign {campaign} was paused already.")
 
 
 @app.command()
 def resume(
-    ctx: typer.Context, campaign: Campaign, config: Config = None, tenant: Tenant = None, channel: Channel = None
+    ctx: typer.Context,
+    campaign: Campaign,
+    config: Config = None,
+    tenant: Tenant = None,
+    channel: Channel = None,
+    kind: Kind = None,
 ) -> None:
     """A paused campaign goes on."""
-    changed = _decide(ctx, config, campaign, tenant, channel, operate.resume_campaign)
+    changed, _ = _decide(ctx, config, operate.resume_campaign, campaign, (tenant, channel, kind))
     say(f"Campaign {campaign} goes on." if changed else f"Campaign {campaign} was not paused.")
 
 
 @app.command()
 def cancel(
-    ctx: typer.Context, campaign: Campaign, config: Config = None, tenant: Tenant = None, channel: Channel = None
+    ctx: typer.Context,
+    campaign: Campaign,
+    config: Config = None,
+    tenant: Tenant = None,
+    channel: Channel = None,
+    kind: Kind = None,
 ) -> None:
     """Nothing more of it leaves, for good; what is left is skipped."""
-    _decide(ctx, config, campaign, tenant, channel, operate.cancel_campaign)
+    _decide(ctx, config, operate.cancel_campaign, campaign, (tenant, channel, kind))
     say(f"Campaign {campaign} is cancelled.")
 
 
 @app.command("retry-refused")
 def retry_refused(
-    ctx: typer.Context, campaign: Campaign, config: Config = None, tenant: Tenant = None, channel: Channel = None
+    ctx: typer.Context,
+    campaign: Campaign,
+    config: Config = None,
+    tenant: Tenant = None,
+    channel: Channel = None,
+    kind: Kind = None,
 ) -> None:
     """What was refused is tried again, with its template as it is now; never what was accepted or is in doubt."""
-    again, late = _decide(ctx, config, campaign, tenant, channel, operate.retry_refused)
+    (again, late), shape = _decide(ctx, config, operate.retry_refused, campaign, (tenant, channel, kind))
     say(f"{again} messages go again.")
     if late:
-        complain(f"{late} messages stay refused: they are older than expire_after")
+        expires = operate.EXPIRES[shape["kind"] == CampaignKind.TRIGGERED]
+        complain(f"{late} messages stay refused: they are older than {expires}")
 
 
 @app.command()
@@ -134,30 +166,35 @@ def export(
     with written_to(output) as out:
 
         async def write(c: Context) -> None:
-            shapes = await operate.campaigns(c, tenant=tenant, campaign_id=campaign, channel=channel)
-            shape = one_campaign([s for s in shapes if kind in (None, s["kind"])], campaign)
+            shape = await meant(c, campaign, tenant, channel, kind)
+            place = (shape["tenant"], campaign, shape["channel"])
             rows = csv.writer(out, lineterminator="\n")
             rows.writerow(operate.EXPORT_COLUMNS)
-            async for row in operate.export(c, shape["tenant"], campaign, shape["channel"], addresses=addresses):
+            async for row in operate.export(c, *place, kind=shape["kind"], addresses=addresses):
                 rows.writerow(row)
 
         run(settings, write)
 
 
+class _Decide(Protocol[T]):
+    """What can be decided about a campaign."""
+
+    async def __call__(self, ctx: Context, tenant: str, campaign_id: str, channel: str, *, kind: CampaignKind) -> T: ...
+
+
 def _decide(
     ctx: typer.Context,
     config: Path | None,
+    decide: _Decide[T],
     campaign: str,
-    tenant: str | None,
-    channel: str | None,
-    decide: Callable[[Context, str, str, str], Awaitable[T]],
-) -> T:
-    """Carry out a decision about the one campaign that is meant."""
+    which: tuple[str | None, str | None, CampaignKind | None],
+) -> tuple[T, dict[str, Any]]:
+    """Carry out a decision about the one campaign that is meant, and which it was; `which`: tenant, channel, kind."""
 
-    async def look_and_decide(c: Context) -> T:
-        shapes = await operate.campaigns(c, tenant=tenant, campaign_id=campaign, channel=channel)
-        shape = one_campaign(shapes, campaign)
-        return await decide(c, shape["tenant"], campaign, shape["channel"])
+    async def look_and_decide(c: Context) -> tuple[T, dict[str, Any]]:
+        shape = await meant(c, campaign, *which)
+        kind = CampaignKind(shape["kind"])
+        return await decide(c, shape["tenant"], campaign, shape["channel"], kind=kind), shape
 
     return run(settings_of(ctx, config), look_and_decide)
 

@@ -9,8 +9,11 @@ from optirelay.cli._shared import (
     WRONG_USE,
     AsJson,
     Config,
+    Kind,
     Tenant,
     complain,
+    kind_of_what,
+    one_kind,
     one_tenant,
     print_json,
     print_rows,
@@ -22,9 +25,9 @@ from optirelay.engine import operate
 from optirelay.engine.context import Context
 
 app = typer.Typer(help="Messages and reports that may have arrived.", no_args_is_help=True)
-MESSAGE_COLUMNS = ("tenant", "channel", "campaign_id", "customer_id", "to", "since", "contract", "sid")
+MESSAGE_COLUMNS = ("tenant", "channel", "campaign_id", "kind", "customer_id", "to", "since", "contract", "sid")
 DECISIONS = (operate.Decision.SENT, operate.Decision.RESEND, operate.Decision.GIVE_UP)
-REPORT_COLUMNS = ("id", "tenant", "campaign_id", "call", "customers", "since")
+REPORT_COLUMNS = ("id", "tenant", "campaign_id", "kind", "call", "customers", "since")
 
 
 @app.command("list")
@@ -56,6 +59,7 @@ def resolve(
     reason: Annotated[str, typer.Option("--reason", help="Why; kept with the decision.")] = "",
     report: Annotated[list[int] | None, typer.Option("--report", help="A report call, by its id.")] = None,
     campaign: Annotated[str | None, typer.Option("--campaign", help="Those of this campaign.")] = None,
+    kind: Kind = None,
     every: Annotated[bool, typer.Option("--all", help="All messages in doubt.")] = False,
     config: Config = None,
     tenant: Tenant = None,
@@ -68,6 +72,7 @@ def resolve(
         _refuse("say why with --reason TEXT; it is kept with the decision")
     if sum((bool(sids), bool(report), campaign is not None, every)) != 1:
         _refuse("name what is meant: SID…, or --report ID, or --campaign CAMPAIGN, or --all")
+    kind_of_what(campaign, kind)
     (decision,) = decisions
 
     async def decide(c: Context) -> operate.Resolved:
@@ -75,8 +80,9 @@ def resolve(
             return await operate.resolve_reports(c, decision, reason, report, tenant=tenant)
         if campaign is None:
             return await operate.resolve_doubts(c, decision, reason, tenant=tenant, sids=sids or ())
-        named = one_tenant(await operate.campaigns(c, tenant=tenant, campaign_id=campaign), campaign)
-        return await operate.resolve_doubts(c, decision, reason, tenant=named, campaign_id=campaign)
+        shapes = await operate.campaigns(c, tenant=tenant, campaign_id=campaign, kind=kind)
+        named, only = one_tenant(shapes, campaign), one_kind(shapes, campaign)
+        return await operate.resolve_doubts(c, decision, reason, tenant=named, campaign_id=campaign, kind=only)
 
     resolved = run(settings_of(ctx, config), decide)
     say(f"{resolved.done} resolved.")

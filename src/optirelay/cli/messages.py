@@ -9,9 +9,10 @@ from optirelay.cli._shared import (
     AsJson,
     Channel,
     Config,
+    Kind,
     Tenant,
     complain,
-    one_campaign,
+    meant,
     print_json,
     print_rows,
     run,
@@ -39,15 +40,15 @@ def show(
     config: Config = None,
     tenant: Tenant = None,
     channel: Channel = None,
+    kind: Kind = None,
     as_json: AsJson = False,
 ) -> None:
     """Every message of a campaign to a customer, with each try and each event."""
     settings = settings_of(ctx, config)
 
     async def look(c: Context) -> list[dict[str, Any]]:
-        shapes = await operate.campaigns(c, tenant=tenant, campaign_id=campaign, channel=channel)
-        shape = one_campaign(shapes, campaign)
-        return await operate.messages(c, shape["tenant"], campaign, customer, shape["channel"])
+        shape = await meant(c, campaign, tenant, channel, kind)
+        return await operate.messages(c, shape["tenant"], campaign, customer, shape["channel"], kind=shape["kind"])
 
     rows = run(settings, look)
     if as_json:

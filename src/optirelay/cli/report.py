@@ -4,7 +4,19 @@ from typing import Annotated
 
 import typer
 
-from optirelay.cli._shared import FAILED, Config, Tenant, complain, one_tenant, run, say, settings_of
+from optirelay.cli._shared import (
+    FAILED,
+    Config,
+    Kind,
+    Tenant,
+    complain,
+    kind_of_what,
+    one_kind,
+    one_tenant,
+    run,
+    say,
+    settings_of,
+)
 from optirelay.engine import operate
 from optirelay.engine.context import Context
 
@@ -22,14 +34,16 @@ def now(
     campaign: Annotated[str | None, typer.Option("--campaign", help="Only this campaign.", show_default=False)] = None,
     config: Config = None,
     tenant: Tenant = None,
+    kind: Kind = None,
 ) -> None:
     """Tell Optimove all that it was not told yet; exit 1 where something failed, was left or fell into doubt."""
+    kind_of_what(campaign, kind)
 
     async def tell(c: Context) -> list[str]:
         if campaign is None:
             return await operate.report_now(c, tenant)
-        shapes = await operate.campaigns(c, tenant=tenant, campaign_id=campaign)
-        return await operate.report_now(c, one_tenant(shapes, campaign), campaign)
+        shapes = await operate.campaigns(c, tenant=tenant, campaign_id=campaign, kind=kind)
+        return await operate.report_now(c, one_tenant(shapes, campaign), campaign, one_kind(shapes, campaign))
 
     left = run(settings_of(ctx, config), tell)
     for sentence in left:

@@ -1,5 +1,6 @@
 """One tenant's campaigns and passes: who is to be fetched, what is cancelled, what is complete."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -33,16 +34,15 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class CampaignCounts:
-    """A campaign in numbers, from its pages and batch counters."""
+    """A campaign in numbers, from its pages and batch counters; all days of a triggered one together."""
 
-    id: int
+    id: int  # of its first day
+    days: list[int]  # the first one first; a scheduled campaign has one
+    planned_on: list[date]  # each of them
     channel: ChannelName
     kind: CampaignKind
     campaign_id: CampaignId
-    planned_on: date
-    state: str
-    created_at: datetime
-    closed_at: datetime | None
+    state: str  # of its newest day
     channel_paused: bool
     handed_over: int
     fetching: bool
@@ -94,6 +94,15 @@ class Campaigns:
             announced=announced,
         )
 
+    async def remember(
+        self, campaign_id: CampaignId, channel: ChannelName, kind: CampaignKind, planned_on: date
+    ) -> None:
+        """It was cancelled before anything of it was heard: make it known on this channel, as cancelled."""
+        if kind == CampaignKind.SCHEDULED:
+            await self.keep(campaign_id, channel, planned_on, cancelled=True)
+        else:
+            await self._sql.do("keep_cancelled", campaign_id=campaign_id, channel=channel, planned_on=planned_on)
+
     async def announce(self, campaign: int) -> None:
         """It has a part on this channel: from now on it is shown."""
         await self._sql.do("announce", campaign=campaign)
@@ -121,28 +130,34 @@ class Campaigns:
         return row.id if row.state == "reading" else None
 
     async def cancel(self, campaign_id: CampaignId) -> list[int]:
-        """Nothing more of it starts from the commit on, on any channel. The campaigns that this ended."""
+        """Nothing more of it starts from the commit on, on any channel. Of what this ended, the rows of which something
+        may be left to skip."""
         await self._sql.value("no_new_days")
         await self._sql.do("lock_passes", campaign_id=campaign_id, campaign=None)
-        campaigns = await self._sql.values("cancel", campaign_id=campaign_id)
-        for campaign in campaigns:
-            await self._sql.do("end_passes", campaign=campaign)
-        return campaigns
+        return await self._cancelled(await self._sql.values("cancel", campaign_id=campaign_id))
 
-    async def cancel_one(self, campaign: int) -> bool:
-        """The operator's cancel, on one channel. False where it is complete or cancelled."""
+    async def cancel_one(self, campaign: int) -> list[int]:
+        """The operator's cancel, on one channel, of all days of a triggered one; the same. A scheduled one that is
+        complete, and one that is cancelled, stay so."""
+        await self._sql.value("no_new_days")
         await self._sql.do("lock_passes", campaign_id=None, campaign=campaign)
-        if not await self._sql.do("cancel_one", campaign=campaign):
-            return False
-        await self._sql.do("end_passes", campaign=campaign)
-        return True
+        return await self._cancelled(await self._sql.values("cancel_one", campaign=campaign))
+
+    async def _cancelled(self, campaigns: Sequence[int]) -> list[int]:
+        if not campaigns:
+            return []
+        await self._sql.do("end_passes", campaigns=campaigns)
+        return await self._sql.values("to_call_off", campaigns=campaigns)
 
     async def pause(self, campaign: int) -> bool:
-        """Nothing of it starts from the commit on. False where it is paused, complete or cancelled."""
+        """Nothing of it starts from the commit on, also of new days of a triggered one. False where it is paused or
+        cancelled; a scheduled one also where it is complete."""
+        await self._sql.value("no_new_days")
         return await self._sql.do("pause", campaign=campaign) > 0
 
     async def resume(self, campaign: int) -> bool:
-        """It goes on. False where it is not paused."""
+        """It goes on, all days of it. False where it is not paused."""
+        await self._sql.value("no_new_days")
         return await self._sql.do("resume", campaign=campaign) > 0
 
     async def reopen(self, campaign: int) -> None:
@@ -193,14 +208,21 @@ class Campaigns:
         return bool(await self._sql.value("announced", campaign=campaign))
 
     async def counts(
-        self, campaign_id: CampaignId | None = None, channel: ChannelName | None = None
+        self,
+        campaign_id: CampaignId | None = None,
+        channel: ChannelName | None = None,
+        kind: CampaignKind | None = None,
     ) -> list[CampaignCounts]:
-        """Campaigns in numbers, oldest first; one campaign where it is named. None that was never announced."""
-        return await self._sql.rows(CampaignCounts, "counts", campaign_id=campaign_id, channel=channel, campaign=None)
+        """Campaigns in numbers, oldest first; those named alone. None that was never announced."""
+        return await self._sql.rows(
+            CampaignCounts, "counts", campaign_id=campaign_id, channel=channel, kind=kind, campaign=None
+        )
 
     async def counts_of(self, campaign: int) -> CampaignCounts:
-        """One campaign in numbers, by our own number."""
-        row = await self._sql.row(CampaignCounts, "counts", campaign_id=None, channel=None, campaign=campaign)
+        """One campaign in numbers, by our own number; of a triggered one this day alone."""
+        row = await self._sql.row(
+            CampaignCounts, "counts", campaign_id=None, channel=None, kind=None, campaign=campaign
+        )
         assert row is not None
         return row
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from psycopg import AsyncConnection
 
-from optirelay.model import CampaignId, ChannelName, CustomerId, EventKind, TemplateId
+from optirelay.model import CampaignId, CampaignKind, ChannelName, CustomerId, EventKind, TemplateId
 from optirelay.store._sql import Statements
 from optirelay.store.campaigns import CampaignCounts
 
@@ -20,8 +20,11 @@ class MessageRow:
     id: int
     channel: ChannelName
     campaign_id: CampaignId
+    kind: CampaignKind
     customer_id: CustomerId
     template_id: TemplateId | None
+    trigger: str | None  # its name; of a triggered message
+    action_id: str | None  # likewise
     send_at: datetime | None
     state: str
     reason: str | None
@@ -56,6 +59,7 @@ class DoubtRow:
     batch: int
     channel: ChannelName
     campaign_id: CampaignId
+    kind: CampaignKind
     customer_id: CustomerId
     address: str = field(repr=False)
     since: datetime
@@ -67,9 +71,20 @@ class ReportDoubtRow:
 
     id: int
     campaign_id: CampaignId
+    kind: CampaignKind
     call: str
     customers: int
     since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ReportDay:
+    """Where the reports of one day of a campaign stand."""
+
+    id: int
+    next_at: datetime | None  # None: nothing was handed off, or all was told for the last time
+    handed_off_at: datetime | None
+    open: bool  # a call is left to be made, or to be answered
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +114,15 @@ class Looks:
         self._sql = Statements(connection, "looks", {"tenant": tenant})
 
     async def messages(
-        self, campaign_id: CampaignId, customer_id: CustomerId, channel: ChannelName | None
+        self,
+        campaign_id: CampaignId,
+        customer_id: CustomerId,
+        channel: ChannelName | None = None,
+        kind: CampaignKind | None = None,
     ) -> list[MessageRow]:
         """Every message of a campaign to a customer."""
-        return await self._sql.rows(
-            MessageRow, "messages", campaign_id=campaign_id, customer_id=customer_id, channel=channel
-        )
+        named = {"campaign_id": campaign_id, "channel": channel, "kind": kind}
+        return await self._sql.rows(MessageRow, "messages", customer_id=customer_id, **named)
 
     async def attempts(self, planned_on: date, message: int) -> list[AttemptRow]:
         """A message's tries, oldest first."""
@@ -122,13 +140,13 @@ class Looks:
         """Every report call in doubt, oldest first."""
         return await self._sql.rows(ReportDoubtRow, "report_doubts")
 
-    def export(self, campaign: CampaignCounts) -> AsyncIterator[ExportRow]:
+    async def report_days(self, campaign: CampaignCounts) -> list[ReportDay]:
+        """Where reports stand, of each day of a campaign."""
+        return await self._sql.rows(ReportDay, "report_days", days=campaign.days)
+
+    async def export(self, campaign: CampaignCounts) -> AsyncIterator[ExportRow]:
         """Every message of a campaign, page by page; inside a snapshot, so that all are of one moment."""
-        return self._sql.stream(
-            ExportRow,
-            "export",
-            campaign=campaign.id,
-            planned_on=campaign.planned_on,
-            channel=campaign.channel,
-            campaign_id=campaign.campaign_id,
-        )
+        named = {"channel": campaign.channel, "campaign_id": campaign.campaign_id}
+        for day, planned_on in zip(campaign.days, campaign.planned_on, strict=True):
+            async for row in self._sql.stream(ExportRow, "export", campaign=day, planned_on=planned_on, **named):
+                yield row

@@ -7,7 +7,7 @@ from typing import Any
 
 from psycopg import AsyncConnection
 
-from optirelay.model import ChannelName, TenantId
+from optirelay.model import CampaignKind, ChannelName, TenantId
 from optirelay.store._sql import Statements
 
 LATELY = timedelta(days=8)
@@ -16,10 +16,11 @@ LATELY = timedelta(days=8)
 
 @dataclass(frozen=True, slots=True)
 class MeasuredCampaign:
-    """One campaign that is not over, or ended lately."""
+    """One campaign that is not over, or ended lately; such days of a triggered one together."""
 
     tenant: TenantId
     channel: ChannelName
+    kind: CampaignKind
     state: str
     channel_paused: bool
     fetching: bool

@@ -198,15 +198,15 @@ class Reports:
         )
         return campaign
 
-    async def reported(self, campaign: int) -> Reported:
-        """What Optimove answered for."""
-        row = await self._sql.row(Reported, "reported", campaign=campaign)
+    async def reported(self, *campaigns: int) -> Reported:
+        """What Optimove answered for, of these rows together."""
+        row = await self._sql.row(Reported, "reported", campaigns=list(campaigns))
         assert row is not None
         return row
 
-    async def untold(self, campaign: int) -> bool:
-        """Whether something is over of which nothing may have been told, or something changed since it was."""
-        return bool(await self._sql.value("untold", campaign=campaign))
+    async def untold(self, campaigns: Sequence[int]) -> list[int]:
+        """Of these rows those of which something is over and may not be told, or changed since it was."""
+        return await self._sql.values("untold", campaigns=list(campaigns))
 
     async def untold_facts(self, campaign: int) -> int:
         """How much happened to customers of which no report tells."""

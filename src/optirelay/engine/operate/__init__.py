@@ -1,6 +1,8 @@
 """What an operator looks at and does; what it answers are the JSON shapes that people script against."""
 
+from optirelay.engine.operate.counting import audit, campaigns
 from optirelay.engine.operate.deciding import (
+    EXPIRES,
     Decision,
     Resolved,
     cancel_campaign,
@@ -22,8 +24,6 @@ from optirelay.engine.operate.doing import (
 )
 from optirelay.engine.operate.exporting import EXPORT_COLUMNS, export
 from optirelay.engine.operate.looking import (
-    audit,
-    campaigns,
     channels,
     doubts,
     listeners,
@@ -38,6 +38,7 @@ from optirelay.engine.operate.measuring import WORKER_SILENCE, prometheus_text
 from optirelay.engine.operate.opting import opt_ins, suppress, suppressions, unsuppress
 
 __all__ = [
+    "EXPIRES",
     "EXPORT_COLUMNS",
     "WORKER_SILENCE",
     "BadTemplates",

@@ -14,12 +14,14 @@ from enum import StrEnum
 from optirelay import pipeline
 from optirelay.clock import utc_now
 from optirelay.engine.context import Context
+from optirelay.engine.operate.counting import OVER
 from optirelay.engine.operate.looking import tenants_of
 from optirelay.engine.settle import go_again
 from optirelay.errors import NeedsOperator
 from optirelay.model import (
     Accepted,
     CampaignId,
+    CampaignKind,
     CampaignState,
     ChannelName,
     ProblemKind,
@@ -27,12 +29,15 @@ from optirelay.model import (
     Refused,
     TenantId,
 )
+from optirelay.settings import ChannelSettings
 from optirelay.stages import sending
 from optirelay.store import Ledger
 from optirelay.store.batches import Again, Attempt, LockedBatch
 from optirelay.store.campaigns import CampaignCounts
 from optirelay.store.looks import DoubtRow
 from optirelay.store.sids import BadSid, read_sid, sid_of
+
+EXPIRES = {False: "expire_after", True: "expire_triggered_after"}  # by whether it is triggered: the setting
 
 
 class Decision(StrEnum):
@@ -54,33 +59,42 @@ class Resolved:
 # --- stop and go ------------------------------------------------------------------------------------------------------
 
 
-async def pause_campaign(ctx: Context, tenant: str, campaign_id: str, channel: str) -> bool:
+async def pause_campaign(
+    ctx: Context, tenant: str, campaign_id: str, channel: str, *, kind: CampaignKind = CampaignKind.SCHEDULED
+) -> bool:
     """Nothing more of it leaves; what has begun is finished. False where it is paused.
 
-    NeedsOperator where it is over.
+    NeedsOperator where it is over: a scheduled one that is complete, any that is cancelled.
     """
-    async with _open_campaign(ctx, tenant, campaign_id, channel) as (ledger, campaign):
+    async with _open_campaign(ctx, tenant, campaign_id, channel, kind) as (ledger, campaign):
         changed = await ledger.campaigns.pause(campaign.id)
         await _keep(ledger, "pause campaign", campaign, changed=changed)
     return changed
 
 
-async def resume_campaign(ctx: Context, tenant: str, campaign_id: str, channel: str) -> bool:
+async def resume_campaign(
+    ctx: Context, tenant: str, campaign_id: str, channel: str, *, kind: CampaignKind = CampaignKind.SCHEDULED
+) -> bool:
     """It goes on. False where it is not paused; NeedsOperator where it is over."""
-    async with _open_campaign(ctx, tenant, campaign_id, channel) as (ledger, campaign):
+    async with _open_campaign(ctx, tenant, campaign_id, channel, kind) as (ledger, campaign):
         changed = await ledger.campaigns.resume(campaign.id)
         await ledger.batches.wake_senders()
         await _keep(ledger, "resume campaign", campaign, changed=changed)
     return changed
 
 
-async def cancel_campaign(ctx: Context, tenant: str, campaign_id: str, channel: str) -> None:
-    """Nothing more of it leaves, for good, on this channel; what is left is skipped. NeedsOperator where it is over."""
-    async with _open_campaign(ctx, tenant, campaign_id, channel) as (ledger, campaign):
-        changed = await ledger.campaigns.cancel_one(campaign.id)
-        await pipeline.call_off.put(ledger, campaign=campaign.id)
-        await _keep(ledger, "cancel campaign", campaign, changed=changed)
-    await pipeline.call_off.run(ctx, TenantId(tenant), campaign=campaign.id)  # beside a worker that does it, too
+async def cancel_campaign(
+    ctx: Context, tenant: str, campaign_id: str, channel: str, *, kind: CampaignKind = CampaignKind.SCHEDULED
+) -> None:
+    """Nothing more of it leaves, for good, on this channel; what is left, and what comes later of a triggered one, is
+    skipped. NeedsOperator where it is over."""
+    async with _open_campaign(ctx, tenant, campaign_id, channel, kind) as (ledger, campaign):
+        left = await ledger.campaigns.cancel_one(campaign.id)
+        for day in left:
+            await pipeline.call_off.put(ledger, campaign=day)
+        await _keep(ledger, "cancel campaign", campaign, changed=True)
+    for day in left:
+        await pipeline.call_off.run(ctx, TenantId(tenant), campaign=day)  # beside a worker that does it, too
 
 
 async def pause_channel(ctx: Context, tenant: str, channel: str) -> bool:
@@ -105,16 +119,18 @@ async def resume_channel(ctx: Context, tenant: str, channel: str) -> bool:
     return changed
 
 
-async def retry_refused(ctx: Context, tenant: str, campaign_id: str, channel: str) -> tuple[int, int]:
+async def retry_refused(
+    ctx: Context, tenant: str, campaign_id: str, channel: str, *, kind: CampaignKind = CampaignKind.SCHEDULED
+) -> tuple[int, int]:
     """Refused messages go again, with their template as it is now; how many do, and how many are too late.
 
     Never what was accepted, is in doubt or was given up. NeedsOperator where the campaign was cancelled.
     """
     async with _ledger(ctx, tenant) as ledger:
-        campaign = await _counts(ledger, campaign_id, channel)
+        campaign = await _counts(ledger, campaign_id, channel, kind)
         if campaign.state == CampaignState.CANCELLED:
             raise NeedsOperator(f"campaign {campaign_id} was cancelled; nothing of it is sent any more")
-        batches = await ledger.batches.with_refusals(campaign.id)
+        batches = [number for day in campaign.days for number in await ledger.batches.with_refusals(day)]
     again = late = 0
     for number in batches:
         async with _ledger(ctx, tenant) as ledger:
@@ -131,12 +147,17 @@ async def retry_refused(ctx: Context, tenant: str, campaign_id: str, channel: st
 
 async def _retry_batch(ctx: Context, ledger: Ledger, batch: LockedBatch) -> int:
     now = utc_now()
-    expire_after = ctx.channel_settings(ledger.tenant, batch.channel).expire_after
-    sent_after = sending.sent_after(now, expire_after, ctx.quiet(ledger.tenant, batch.channel))
+    sent_after = _sent_after(ctx, ledger, batch, ctx.channel_settings(ledger.tenant, batch.channel), now)
     undone = await ledger.batches.undo_refusals(batch, sent_after=sent_after)
     await go_again(ledger, batch, undone, Again(now, tries=0, first_tried_at=None, repeats=batch.repeats, newest=True))
     await pipeline.write_batch(ctx, ledger, batch)
     return len(undone)
+
+
+def _sent_after(ctx: Context, ledger: Ledger, batch: LockedBatch, channel: ChannelSettings, now: datetime) -> datetime:
+    """Messages of the batch with a later send time have not expired."""
+    expire_after = channel.expire_triggered_after if batch.triggered else channel.expire_after
+    return sending.sent_after(now, expire_after, ctx.quiet(ledger.tenant, batch.channel))
 
 
 # --- doubts -----------------------------------------------------------------------------------------------------------
@@ -150,8 +171,10 @@ async def resolve_doubts(
     tenant: str | None = None,
     sids: Sequence[str] = (),
     campaign_id: str | None = None,
+    kind: CampaignKind | None = None,
 ) -> Resolved:
-    """Messages in doubt become what the operator says: those named, those of a campaign, or all of them."""
+    """Messages in doubt become what the operator says: those named, those of a campaign, of that kind or of both, or
+    all of them."""
     resolved = Resolved()
     wanted = dict.fromkeys(sids)
     for sid in list(wanted):
@@ -166,7 +189,7 @@ async def resolve_doubts(
         by_batch: dict[int, list[DoubtRow]] = {}
         for row in rows:
             sid = sid_of(ctx.store.number_of(name), row.planned_on, row.id)
-            named = sid in wanted if sids else campaign_id in (None, row.campaign_id)
+            named = sid in wanted if sids else campaign_id in (None, row.campaign_id) and kind in (None, row.kind)
             wanted.pop(sid, None)
             if named:
                 by_batch.setdefault(row.batch, []).append(row)
@@ -224,12 +247,12 @@ def _to_send_again(
     if known is None or why is not None:
         resolved.left.append(f"{len(doubts)} messages stay in doubt: {why}; use --sent or --give-up")
         return {}
-    limit = sending.sent_after(utc_now(), known.expire_after, ctx.quiet(ledger.tenant, batch.channel))
+    limit = _sent_after(ctx, ledger, batch, known, utc_now())
     timely = {message: at for message, at in doubts.items() if at > limit}
     if len(timely) < len(doubts):
         resolved.left.append(
             f"{len(doubts) - len(timely)} messages of campaign {batch.campaign_id} stay in doubt: they are older than "
-            f"expire_after; use --sent or --give-up"
+            f"{EXPIRES[batch.triggered]}; use --sent or --give-up"
         )
     return timely
 
@@ -278,23 +301,26 @@ def _ledger(ctx: Context, tenant: str) -> AbstractAsyncContextManager[Ledger]:
 
 @asynccontextmanager
 async def _open_campaign(
-    ctx: Context, tenant: str, campaign_id: str, channel: str
+    ctx: Context, tenant: str, campaign_id: str, channel: str, kind: CampaignKind
 ) -> AsyncIterator[tuple[Ledger, CampaignCounts]]:
+    """One that is not over; more may come of a triggered one as long as it is not cancelled."""
     async with _ledger(ctx, tenant) as ledger:
-        campaign = await _counts(ledger, campaign_id, channel)
-        if campaign.state in (CampaignState.COMPLETE, CampaignState.CANCELLED):
+        campaign = await _counts(ledger, campaign_id, channel, kind)
+        over = OVER if kind == CampaignKind.SCHEDULED else (CampaignState.CANCELLED,)
+        if campaign.state in over:
             raise NeedsOperator(f"campaign {campaign_id} is {campaign.state}; nothing of it is left to send")
         yield ledger, campaign
 
 
-async def _counts(ledger: Ledger, campaign_id: str, channel: str) -> CampaignCounts:
-    (campaign,) = await ledger.campaigns.counts(CampaignId(campaign_id), ChannelName(channel))
+async def _counts(ledger: Ledger, campaign_id: str, channel: str, kind: CampaignKind) -> CampaignCounts:
+    (campaign,) = await ledger.campaigns.counts(CampaignId(campaign_id), ChannelName(channel), kind)
     return campaign
 
 
 async def _keep(ledger: Ledger, action: str, campaign: CampaignCounts, *, changed: bool) -> None:
     if changed:
-        await ledger.audit.keep(action, [f"{campaign.campaign_id} on {campaign.channel}"], account=account())
+        kind = f" ({campaign.kind})" if campaign.kind == CampaignKind.TRIGGERED else ""
+        await ledger.audit.keep(action, [f"{campaign.campaign_id} on {campaign.channel}{kind}"], account=account())
 
 
 def _known_channel(ctx: Context, tenant: str, channel: str) -> ChannelName:

@@ -9,7 +9,7 @@ from optirelay.clock import utc_now
 from optirelay.engine import syncing
 from optirelay.engine.context import Context, ask
 from optirelay.engine.operate.looking import Shape, as_listed, of_each, tenants_of
-from optirelay.engine.reporting import tell
+from optirelay.engine.reporting import calls_for, tell
 from optirelay.errors import GiveUp, NeedsOperator, OptirelayError, TryLater
 from optirelay.model import CampaignId, CampaignKind, ChannelKind, ChannelName, CustomerId, Message, Sid, TenantId
 from optirelay.optimove import get_channel_templates
@@ -199,17 +199,20 @@ async def sync_listeners(ctx: Context, tenant: str | None = None) -> list[Shape]
 # --- reports ----------------------------------------------------------------------------------------------------------
 
 
-async def report_now(ctx: Context, tenant: str | None = None, campaign_id: str | None = None) -> list[str]:
+async def report_now(
+    ctx: Context, tenant: str | None = None, campaign_id: str | None = None, kind: CampaignKind | None = None
+) -> list[str]:
     """Tell Optimove all that it was not told yet, within 60 s; a sentence for what failed, was left or is in doubt.
 
-    Beside a running worker each row still goes once.
+    Beside a running worker each row still goes once. A campaign that no call can name is no failure.
     """
+    wanted = None if campaign_id is None else CampaignId(campaign_id)
     left: list[str] = []
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
             for name in tenants_of(ctx, tenant):
                 async with ctx.store.tenant(name).transaction() as ledger:
-                    known = await ledger.campaigns.counts(None if campaign_id is None else CampaignId(campaign_id))
+                    known = await ledger.campaigns.counts(wanted, kind=kind)
                 for campaign in known:
                     left += [
                         f"campaign {campaign.campaign_id} of {name}, channel {campaign.channel}: {sentence}"
@@ -221,34 +224,44 @@ async def report_now(ctx: Context, tenant: str | None = None, campaign_id: str |
 
 
 async def _report(ctx: Context, tenant: TenantId, campaign: CampaignCounts) -> list[str]:
-    """Tell what is left of one campaign; what did not go well."""
-    before, untold = await _reported(ctx, tenant, campaign.id)
-    channel = ctx.channels.get((tenant, campaign.channel))
-    if not (untold or before.open) or (channel is not None and not channel.reported):
+    """Tell what is left of one campaign, of all its days; what did not go well."""
+    before, days = await _left_to_tell(ctx, tenant, campaign)
+    if not days:
         return []
-    if channel is None or ctx.channel_settings(tenant, campaign.channel).channel_id(campaign.kind) is None:
+    if (tenant, campaign.channel) not in ctx.channels or (
+        ctx.channel_settings(tenant, campaign.channel).channel_id(campaign.kind) is None
+    ):
         return [f"its channel, or the channel's {campaign.kind}_id, is no longer in the settings"]
     left = []
-    try:
-        await tell(ctx, tenant, campaign.id)
-        while (await _reported(ctx, tenant, campaign.id))[0].open:  # a worker may be sending some of the calls
-            await asyncio.sleep(PAUSE_SECONDS / 4)
-    except StoreUnavailable:
-        raise
-    except OptirelayError as error:
-        left.append(str(error))
-    after, _ = await _reported(ctx, tenant, campaign.id)
+    for day in days:
+        try:
+            await tell(ctx, tenant, day)
+        except StoreUnavailable:
+            raise
+        except OptirelayError as error:
+            left.append(str(error))
+    while not left and (await _reported(ctx, tenant, campaign)).open:  # a worker may be sending some of the calls
+        await asyncio.sleep(PAUSE_SECONDS / 4)
+    after = await _reported(ctx, tenant, campaign)
     if (doubts := after.in_doubt_batches - before.in_doubt_batches) > 0:
         left.append(f"{doubts} calls were sent and not answered for, see `optirelay doubts list --reports`")
     if (refused := after.refused - before.refused) > 0:
         left.append(f"Optimove refused {refused} calls, see `optirelay problems list`")
-    return left
+    return list(dict.fromkeys(left))  # each day may fail alike
 
 
-async def _reported(ctx: Context, tenant: TenantId, campaign: int) -> tuple[Reported, bool]:
-    """What was told, and whether something is left to tell."""
+async def _left_to_tell(ctx: Context, tenant: TenantId, campaign: CampaignCounts) -> tuple[Reported, list[int]]:
+    """What was told, and the days of which something is left to tell, or a call to be made or answered."""
     async with ctx.store.tenant(tenant).transaction() as ledger:
-        return await ledger.reports.reported(campaign), await ledger.reports.untold(campaign)
+        left = {day.id for day in await ledger.looks.report_days(campaign) if day.open}
+        if calls_for(ctx, ledger, campaign.channel, campaign.campaign_id):
+            left.update(await ledger.reports.untold(campaign.days))
+        return await ledger.reports.reported(*campaign.days), sorted(left)
+
+
+async def _reported(ctx: Context, tenant: TenantId, campaign: CampaignCounts) -> Reported:
+    async with ctx.store.tenant(tenant).transaction() as ledger:
+        return await ledger.reports.reported(*campaign.days)
 
 
 # --- settings, tried out ----------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from optirelay.engine.context import Context
 from optirelay.engine.operate.looking import iso, masked, tenants_of, without_addresses
 from optirelay.errors import NeedsOperator
-from optirelay.model import CampaignId, ChannelName
+from optirelay.model import CampaignId, CampaignKind, ChannelName
 from optirelay.stages import outcomes
 from optirelay.store.looks import ExportRow
 from optirelay.store.sids import sid_of
@@ -31,9 +31,16 @@ _NUMBER = re.compile(r"[+-]?[0-9]+([.,][0-9]+)?")
 
 
 async def export(
-    ctx: Context, tenant: str, campaign_id: str, channel: str, *, addresses: bool = False
+    ctx: Context,
+    tenant: str,
+    campaign_id: str,
+    channel: str,
+    *,
+    kind: CampaignKind = CampaignKind.SCHEDULED,
+    addresses: bool = False,
 ) -> AsyncIterator[list[str]]:
-    """Every message of a campaign on one channel, all as they stood at one moment; cells as EXPORT_COLUMNS names them.
+    """Every message of a campaign on one channel, of all its days, all as they stood at one moment; cells as
+    EXPORT_COLUMNS names them.
 
     Addresses are masked unless asked for; those in a provider's words always. NeedsOperator where there is no such
     campaign.
@@ -41,9 +48,9 @@ async def export(
     (name,) = tenants_of(ctx, tenant)
     number = ctx.store.number_of(name)
     async with ctx.store.tenant(name).snapshot() as ledger:
-        found = await ledger.campaigns.counts(CampaignId(campaign_id), ChannelName(channel))
+        found = await ledger.campaigns.counts(CampaignId(campaign_id), ChannelName(channel), kind)
         if not found:
-            raise NeedsOperator(f"there is no campaign {campaign_id} on channel {channel}")
+            raise NeedsOperator(f"there is no {kind} campaign {campaign_id} on channel {channel}")
         async for row in ledger.looks.export(found[0]):
             to = row.address or ""
             shown = to if addresses or not to else masked(to)

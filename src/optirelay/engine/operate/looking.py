@@ -1,28 +1,22 @@
 """What an operator looks at, in the JSON shapes that people script against."""
 
 import re
-from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from optirelay.clock import utc_now
 from optirelay.engine.context import Context
 from optirelay.engine.syncing import look_at_listeners, look_at_templates
 from optirelay.errors import NeedsOperator, OptirelayError
-from optirelay.model import CampaignId, CampaignState, ChannelName, CustomerId, TenantId
+from optirelay.model import CampaignId, CampaignKind, ChannelName, CustomerId, TenantId
 from optirelay.settings import Rate
-from optirelay.stages import metrics, outcomes
+from optirelay.stages import outcomes
 from optirelay.stages.listeners import ListenerRow, without_secret
-from optirelay.store import Ledger, StoreUnavailable
-from optirelay.store.campaigns import CampaignCounts
+from optirelay.store import StoreUnavailable
 from optirelay.store.looks import AttemptRow, EventRow, MessageRow
-from optirelay.store.measures import MeasuredCampaign
 from optirelay.store.sids import sid_of
 
-EVENTS = ("delivered", "opened", "clicked", "bounced", "complained", "unsubscribed")
 _PER = {1.0: "s", 60.0: "min"}
-OVER = (CampaignState.COMPLETE, CampaignState.CANCELLED)
 _ADDRESS = re.compile(r"[^\s<>@]+@[^\s<>@]+|\+[0-9][0-9 .()-]{6,}[0-9]")
 Shape = dict[str, Any]
 T = TypeVar("T")
@@ -43,136 +37,23 @@ def tenants_of(ctx: Context, tenant: str | None) -> list[TenantId]:
     return [TenantId(tenant)]
 
 
-# --- campaigns and messages -------------------------------------------------------------------------------------------
-
-
-async def campaigns(
-    ctx: Context, *, tenant: str | None = None, campaign_id: str | None = None, channel: str | None = None
-) -> list[Shape]:
-    """Campaigns in numbers, from batch counters and pages; oldest first within a tenant."""
-    shapes = []
-    for name in tenants_of(ctx, tenant):
-        async with ctx.store.tenant(name).transaction() as ledger:
-            wanted = None if campaign_id is None else CampaignId(campaign_id)
-            known = await ledger.campaigns.counts(wanted, None if channel is None else ChannelName(channel))
-            shapes += [_campaign(name, counts, await _reported(ctx, ledger, counts.id)) for counts in known]
-    return shapes
-
-
-async def _reported(ctx: Context, ledger: Ledger, campaign: int) -> Shape:
-    """What Optimove was told; what is new after the end of the window is not told any more by itself."""
-    reported = await ledger.reports.reported(campaign)
-    standing = await ledger.reports.standing(campaign)
-    too_late, lasts = reported.too_late, ctx.settings.tenants[ledger.tenant].report_for
-    if standing.next_at is None and metrics.is_shut(standing.handed_off_at, utc_now(), lasts=lasts):
-        too_late += await ledger.reports.untold_facts(campaign)
-    return {
-        "accepted": reported.accepted,
-        "in_doubt_batches": reported.in_doubt_batches,
-        "too_late": too_late,
-        "last_at": iso(reported.last_at),
-        "next_at": iso(standing.next_at),
-    }
-
-
-def _campaign(tenant: TenantId, counts: CampaignCounts, reported: Shape) -> Shape:
-    skipped, refused = _summed(counts.skipped), _summed(counts.refused)
-    planned, sending = planned_and_sending(counts, skipped, refused)
-    state = _state(counts, planned, sending)
-    ended = counts.accepted + sum(skipped.values()) + sum(refused.values()) + counts.in_doubt
-    accepted_by_template: Counter[str] = Counter()
-    for template_id, accepted in counts.templates:
-        accepted_by_template[str(template_id)] += accepted
-    return {
-        "tenant": tenant,
-        "channel": counts.channel,
-        "campaign_id": counts.campaign_id,
-        "kind": counts.kind,
-        "state": state,
-        "handed_over": counts.handed_over,
-        "planned": planned,
-        "sending": sending,
-        "accepted": counts.accepted,
-        "skipped": skipped,
-        "refused": refused,
-        "in_doubt": counts.in_doubt,
-        "balanced": state in OVER and not planned and not sending and counts.handed_over == ended,
-        "events": {kind: counts.events.get(kind, 0) for kind in EVENTS},
-        "templates": {name: {"accepted": number} for name, number in sorted(accepted_by_template.items())},
-        "reported": reported,
-    }
-
-
-def planned_and_sending(
-    counts: CampaignCounts | MeasuredCampaign, skipped: Mapping[str, int], refused: Mapping[str, int]
-) -> tuple[int, int]:
-    """How many messages have not begun, and how many have and are not answered for."""
-    planned = counts.total - counts.begun - sum(skipped.values())
-    return planned, counts.begun - counts.accepted - counts.in_doubt - sum(refused.values())
-
-
-def state_of(campaign: MeasuredCampaign) -> CampaignState:
-    """Where a campaign stands."""
-    return _state(campaign, *planned_and_sending(campaign, campaign.skipped, campaign.refused))
-
-
-def _state(counts: CampaignCounts | MeasuredCampaign, planned: int, sending: int) -> CampaignState:
-    if counts.state in (*OVER, CampaignState.PAUSED):
-        return CampaignState(counts.state)
-    if counts.fetching:
-        return CampaignState.FETCHING
-    if counts.open and (counts.held == counts.open or counts.channel_paused):
-        return CampaignState.HELD
-    if planned and not sending and counts.next_due_at is not None and counts.next_due_at > utc_now():
-        return CampaignState.WAITING
-    return CampaignState.SENDING
-
-
-def _summed(by_batch: Sequence[Mapping[str, int]]) -> dict[str, int]:
-    total: Counter[str] = Counter()
-    for reasons in by_batch:
-        total.update(reasons)
-    return dict(sorted(total.items()))
-
-
-async def audit(ctx: Context, tenant: str, campaign: Shape) -> list[str]:
-    """Count a campaign's rows again; a sentence for each number that differs from its counters or pages.
-
-    `campaign` is one entry of `campaigns`; its counters and pages are read anew, at the same moment as its rows.
-    """
-    (name,) = tenants_of(ctx, tenant)
-    async with ctx.store.tenant(name).snapshot() as ledger:
-        (counts,) = await ledger.campaigns.counts(CampaignId(campaign["campaign_id"]), ChannelName(campaign["channel"]))
-        rows = await ledger.campaigns.row_counts(counts.id, counts.planned_on)
-        bad_batches = await ledger.campaigns.batch_faults(counts.id, counts.planned_on)
-        events = await ledger.campaigns.event_counts(counts.id)
-        said = _campaign(name, counts, await _reported(ctx, ledger, counts.id))
-    counted: Counter[str] = Counter()
-    reasons: dict[str, Counter[str]] = {"skipped": Counter(), "refused": Counter()}
-    for row in rows:
-        counted[row.state] += row.messages
-        if row.state in reasons:
-            reasons[row.state][row.reason or ""] += row.messages
-    by_rows: dict[str, Any] = {state: counted[state] for state in ("planned", "sending", "accepted", "in_doubt")}
-    by_rows |= {state: dict(sorted(by.items())) for state, by in reasons.items()}
-    by_rows["handed_over"] = sum(counted.values())
-    by_rows["events"] = {kind: events.get(kind, 0) for kind in EVENTS}
-    faults = [f"batch {number}: its counters differ from its rows" for number in bad_batches]
-    return faults + [
-        f"{what}: {number} by rows, {said[what]} by counters and pages"
-        for what, number in by_rows.items()
-        if number != said[what]
-    ]
+# --- messages ---------------------------------------------------------------------------------------------------------
 
 
 async def messages(
-    ctx: Context, tenant: str, campaign_id: str, customer_id: str, channel: str | None = None
+    ctx: Context,
+    tenant: str,
+    campaign_id: str,
+    customer_id: str,
+    channel: str | None = None,
+    *,
+    kind: CampaignKind | None = None,
 ) -> list[Shape]:
-    """Every message of one campaign to one customer, on that channel or on all."""
+    """Every message of one campaign to one customer, on that channel or on all, of that kind or of both."""
     (name,) = tenants_of(ctx, tenant)
     wanted = None if channel is None else ChannelName(channel)
     async with ctx.store.tenant(name).transaction() as ledger:
-        rows = await ledger.looks.messages(CampaignId(campaign_id), CustomerId(customer_id), wanted)
+        rows = await ledger.looks.messages(CampaignId(campaign_id), CustomerId(customer_id), wanted, kind)
         attempts = {row.id: await ledger.looks.attempts(row.planned_on, row.id) for row in rows}
         events = {row.id: await ledger.looks.events(row.planned_on, row.id) for row in rows}
     return [_message(ctx, name, row, attempts[row.id], events[row.id]) for row in rows]
@@ -189,8 +70,11 @@ def _message(
         "tenant": tenant,
         "channel": row.channel,
         "campaign_id": row.campaign_id,
+        "kind": row.kind,
         "customer_id": row.customer_id,
         "template_id": row.template_id,
+        "trigger": row.trigger,
+        "action_id": row.action_id,
         "send_at": iso(row.send_at),
         "state": outcomes.stands(row.state, row.furthest),
         "reason": row.reason,
@@ -214,6 +98,7 @@ async def doubts(ctx: Context, tenant: str | None = None) -> list[Shape]:
                 "tenant": name,
                 "channel": row.channel,
                 "campaign_id": row.campaign_id,
+                "kind": row.kind,
                 "customer_id": row.customer_id,
                 "to": masked(row.address),
                 "since": iso(row.since),
@@ -235,6 +120,7 @@ async def report_doubts(ctx: Context, tenant: str | None = None) -> list[Shape]:
                 "id": row.id,
                 "tenant": name,
                 "campaign_id": row.campaign_id,
+                "kind": row.kind,
                 "call": row.call,
                 "customers": row.customers,
                 "since": iso(row.since),

@@ -10,7 +10,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from optirelay.clock import utc_now
-from optirelay.engine.operate.looking import planned_and_sending, state_of
+from optirelay.engine.operate.counting import planned_and_sending, state_of
 from optirelay.model import TenantId
 from optirelay.store import Store
 from optirelay.store.measures import MeasuredCampaign, Measures

@@ -4,7 +4,7 @@
 -- By Optimove on any channel, or by the operator on this one.
 select exists (
   select from campaign where tenant = %(tenant)s and campaign_id = %(campaign_id)s and state = 'cancelled'
-    and (not cancelled_by_operator or channel = %(channel)s)
+    and (not cancelled_by_operator or (channel = %(channel)s and kind = 'scheduled'))
 ) as cancelled;
 
 -- name: keep_campaign
@@ -13,6 +13,11 @@ insert into campaign (tenant, channel, kind, campaign_id, planned_on, state, clo
 values (%(tenant)s, %(channel)s, 'scheduled', %(campaign_id)s, %(planned_on)s, %(state)s, case when %(state)s <> 'open' then clock_timestamp() end,
         %(announced)s)
 on conflict (tenant, campaign_id, channel) where kind = 'scheduled' do update set announced = true where excluded.announced and not campaign.announced;
+
+-- name: keep_cancelled
+-- A triggered campaign that was cancelled before anything of it was heard.
+insert into campaign (tenant, channel, kind, campaign_id, planned_on, state, closed_at)
+values (%(tenant)s, %(channel)s, 'triggered', %(campaign_id)s, %(planned_on)s, 'cancelled', clock_timestamp()) on conflict do nothing;
 
 -- name: announce
 update campaign set announced = true where tenant = %(tenant)s and id = %(campaign)s and not announced;
@@ -45,24 +50,46 @@ select pg_advisory_xact_lock(%(tenant)s, hashtext('days of campaigns'));
 
 -- name: cancel
 -- By Optimove, on every channel. One that the operator had cancelled is now cancelled by Optimove.
-update campaign set state = 'cancelled', closed_at = clock_timestamp(), cancelled_by_operator = false
+update campaign set state = 'cancelled', closed_at = coalesce(closed_at, clock_timestamp()), cancelled_by_operator = false
 where tenant = %(tenant)s and campaign_id = %(campaign_id)s and (state <> 'cancelled' or cancelled_by_operator) returning id;
 
 -- name: cancel_one
-update campaign set state = 'cancelled', closed_at = clock_timestamp(), cancelled_by_operator = true
-where tenant = %(tenant)s and id = %(campaign)s and state in ('open', 'paused');
+-- Each day of a triggered one, also those that are over: something of them may come late.
+update campaign set state = 'cancelled', closed_at = coalesce(closed_at, clock_timestamp()), cancelled_by_operator = true
+where tenant = %(tenant)s and (campaign_id, channel, kind) = (select campaign_id, channel, kind from campaign where tenant = %(tenant)s and id = %(campaign)s)
+  and (state in ('open', 'paused') or (state = 'complete' and kind = 'triggered'))
+returning id;
+
+-- name: to_call_off
+-- Of these campaigns those of which something may be left to skip: of a triggered one the days with something open.
+select c.id from campaign c
+where c.tenant = %(tenant)s and c.id = any(%(campaigns)s)
+  and (c.kind = 'scheduled'
+       or exists (select from batch b where b.tenant = c.tenant and b.campaign = c.id and not b.added_up and b.done_at is null))
+order by c.id;
 
 -- name: pause
-update campaign set state = 'paused' where tenant = %(tenant)s and id = %(campaign)s and state = 'open';
+-- Each day of a triggered one, also those that are over: `closed_at` stays, and tells which they are.
+update campaign set state = 'paused'
+where tenant = %(tenant)s and (campaign_id, channel, kind) = (select campaign_id, channel, kind from campaign where tenant = %(tenant)s and id = %(campaign)s)
+  and (state = 'open' or (state = 'complete' and kind = 'triggered'));
 
 -- name: resume
-update campaign set state = 'open' where tenant = %(tenant)s and id = %(campaign)s and state = 'paused';
+-- A day that was over is again, unless something of it came meanwhile.
+update campaign c set state = case when c.closed_at is null or o.open then 'open' else 'complete' end,
+  closed_at = case when o.open then null else c.closed_at end
+from (
+  select d.id, exists (select from batch b where b.tenant = d.tenant and b.campaign = d.id and not b.added_up and b.done_at is null) as open
+  from campaign n join campaign d on d.tenant = n.tenant and d.campaign_id = n.campaign_id and d.channel = n.channel and d.kind = n.kind
+  where n.tenant = %(tenant)s and n.id = %(campaign)s
+) o
+where c.tenant = %(tenant)s and c.id = o.id and c.state = 'paused';
 
 -- name: known
 select exists (select from campaign where tenant = %(tenant)s and campaign_id = %(campaign_id)s and announced) as known;
 
 -- name: end_passes
-update pass set state = 'done' where tenant = %(tenant)s and campaign = %(campaign)s and state <> 'done';
+update pass set state = 'done' where tenant = %(tenant)s and campaign = any(%(campaigns)s) and state <> 'done';
 
 -- name: days_of
 -- Every row of the campaign on its channel, the first one first: of a triggered one there is one for each day.
@@ -122,17 +149,27 @@ update campaign set state = 'complete', closed_at = clock_timestamp()
 where tenant = %(tenant)s and id = %(campaign)s and state in ('open', 'paused');
 
 -- name: counts
--- One row a campaign, from batch counters and pages alone.
-select c.id, c.channel, c.kind, c.campaign_id, c.planned_on, c.state, c.created_at, c.closed_at,
-       (select h.paused_at is not null or h.stopped_at is not null from channel h where h.tenant = c.tenant and h.name = c.channel) as channel_paused,
-       coalesce(p.handed_over, 0)::int as handed_over, exists (select from pass where tenant = c.tenant and campaign = c.id and state <> 'done') as fetching,
+-- One row a campaign, all days of a triggered one together, from batch counters and pages alone. Its state is that of its newest day.
+with whole as (
+  select c.channel, c.kind, c.campaign_id, min(c.id) as id, array_agg(c.id order by c.id) as days, array_agg(c.planned_on order by c.id) as planned_on,
+         (array_agg(c.state order by c.planned_on desc))[1] as state
+  from campaign c
+  where c.tenant = %(tenant)s and (c.announced or %(campaign)s::bigint is not null) and (%(campaign_id)s::text is null or c.campaign_id = %(campaign_id)s)
+    and (%(channel)s::text is null or c.channel = %(channel)s) and (%(kind)s::text is null or c.kind = %(kind)s)
+    and (%(campaign)s::bigint is null or c.id = %(campaign)s)
+  group by c.channel, c.kind, c.campaign_id
+)
+select w.id, w.days, w.planned_on, w.channel, w.kind, w.campaign_id, w.state,
+       (select h.paused_at is not null or h.stopped_at is not null from channel h where h.tenant = %(tenant)s and h.name = w.channel) as channel_paused,
+       coalesce(p.handed_over, 0)::int as handed_over,
+       exists (select from pass where tenant = %(tenant)s and campaign = any(w.days) and state <> 'done') as fetching,
        coalesce(b.total, 0)::int as total, coalesce(b.begun, 0)::int as begun, coalesce(b.accepted, 0)::int as accepted,
        coalesce(b.in_doubt, 0)::int as in_doubt, coalesce(b.open, 0)::int as open, coalesce(b.held, 0)::int as held, b.next_due_at,
-       coalesce(b.skipped, '[]') as skipped, coalesce(b.refused, '[]') as refused, coalesce(b.templates, '[]') as templates,
-       coalesce((select jsonb_object_agg(kind, messages) from counted_event where tenant = c.tenant and campaign = c.id), '{}') as events
-from campaign c
+       coalesce(b.skipped, '[]') as skipped, coalesce(b.refused, '[]') as refused, coalesce(b.templates, '[]') as templates, coalesce(e.events, '{}') as events
+from whole w
 left join lateral (
-  select sum(g.new) as handed_over from pass p join page g on g.tenant = p.tenant and g.pass = p.id where p.tenant = c.tenant and p.campaign = c.id
+  select sum(g.new) as handed_over from pass p join page g on g.tenant = p.tenant and g.pass = p.id
+  where p.tenant = %(tenant)s and p.campaign = any(w.days)
 ) p on true
 left join lateral (
   select sum(total) as total, sum(begun) as begun, sum(accepted) as accepted, sum(in_doubt) as in_doubt,
@@ -140,11 +177,14 @@ left join lateral (
          min(due_at) filter (where done_at is null) as next_due_at,
          jsonb_agg(skipped) filter (where skipped <> '{}') as skipped, jsonb_agg(refused) filter (where refused <> '{}') as refused,
          jsonb_agg(jsonb_build_array(template_id, accepted)) filter (where accepted > 0) as templates
-  from counted_batch where tenant = c.tenant and campaign = c.id
+  from counted_batch where tenant = %(tenant)s and campaign = any(w.days)
 ) b on true
-where c.tenant = %(tenant)s and (c.announced or %(campaign)s::bigint is not null) and (%(campaign_id)s::text is null or c.campaign_id = %(campaign_id)s)
-  and (%(channel)s::text is null or c.channel = %(channel)s) and (%(campaign)s::bigint is null or c.id = %(campaign)s)
-order by c.id;
+left join lateral (
+  select jsonb_object_agg(k.kind, k.messages) as events from (
+    select kind, sum(messages) as messages from counted_event where tenant = %(tenant)s and campaign = any(w.days) group by kind
+  ) k
+) e on true
+order by w.id;
 
 -- name: row_counts
 -- The same by counting rows: what --audit compares the counters with.

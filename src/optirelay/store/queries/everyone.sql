@@ -132,31 +132,36 @@ select p.kind, t.name as tenant, nullif(p.channel, '') as channel, nullif(p.camp
 from problem p left join tenant t on t.id = p.tenant order by p.since, p.id;
 
 -- name: measured_campaigns
--- Campaigns that are not over, or ended lately, from batch counters alone.
-select t.name as tenant, c.channel, c.state, coalesce(h.paused_at is not null or h.stopped_at is not null, false) as channel_paused,
-       exists (select from pass where tenant = c.tenant and campaign = c.id and state <> 'done') as fetching,
+-- Campaigns that are not over, or ended lately, from batch counters alone; such days of a triggered one together, in the state of the newest.
+with whole as (
+  select t.id as tenant, t.name, c.channel, c.kind, c.campaign_id, array_agg(c.id) as days, (array_agg(c.state order by c.planned_on desc))[1] as state
+  from tenant t join campaign c on c.tenant = t.id
+  where t.name = any(%(tenants)s) and c.announced and (c.closed_at is null or c.closed_at > clock_timestamp() - %(lately)s::interval)
+  group by t.id, t.name, c.channel, c.kind, c.campaign_id
+)
+select w.name as tenant, w.channel, w.kind, w.state, coalesce(h.paused_at is not null or h.stopped_at is not null, false) as channel_paused,
+       exists (select from pass where tenant = w.tenant and campaign = any(w.days) and state <> 'done') as fetching,
        b.total, b.begun, b.accepted, b.in_doubt, b.open, b.held, b.next_due_at,
        coalesce(s.reasons, '{}') as skipped, coalesce(r.reasons, '{}') as refused
-from tenant t join campaign c on c.tenant = t.id left join channel h on h.tenant = c.tenant and h.name = c.channel
+from whole w left join channel h on h.tenant = w.tenant and h.name = w.channel
 cross join lateral (
   select coalesce(sum(total), 0)::int as total, coalesce(sum(begun), 0)::int as begun, coalesce(sum(accepted), 0)::int as accepted,
          coalesce(sum(in_doubt), 0)::int as in_doubt, count(*) filter (where done_at is null) as open,
          count(*) filter (where done_at is null and template_version is null) as held, min(due_at) filter (where done_at is null) as next_due_at
-  from counted_batch where tenant = c.tenant and campaign = c.id
+  from counted_batch where tenant = w.tenant and campaign = any(w.days)
 ) b
 cross join lateral (
   select jsonb_object_agg(k.key, k.n) as reasons from (
     select j.key, sum(j.value::int) as n from counted_batch b, jsonb_each_text(b.skipped) j
-    where b.tenant = c.tenant and b.campaign = c.id and b.skipped <> '{}' group by j.key
+    where b.tenant = w.tenant and b.campaign = any(w.days) and b.skipped <> '{}' group by j.key
   ) k
 ) s
 cross join lateral (
   select jsonb_object_agg(k.key, k.n) as reasons from (
     select j.key, sum(j.value::int) as n from counted_batch b, jsonb_each_text(b.refused) j
-    where b.tenant = c.tenant and b.campaign = c.id and b.refused <> '{}' group by j.key
+    where b.tenant = w.tenant and b.campaign = any(w.days) and b.refused <> '{}' group by j.key
   ) k
-) r
-where t.name = any(%(tenants)s) and c.announced and (c.state in ('open', 'paused') or c.closed_at > clock_timestamp() - %(lately)s::interval);
+) r;
 
 -- name: measured_lateness
 -- How late the oldest batch is that could go; of each channel.
@@ -178,7 +183,7 @@ where t.name = any(%(tenants)s) group by 1;
 -- Messages with an event of a kind; of campaigns that are not over, or ended lately.
 select t.name as tenant, c.channel, e.kind, sum(e.messages)::bigint as messages
 from tenant t join campaign c on c.tenant = t.id join counted_event e on e.tenant = c.tenant and e.campaign = c.id
-where t.name = any(%(tenants)s) and (c.state in ('open', 'paused') or c.closed_at > clock_timestamp() - %(lately)s::interval) group by 1, 2, 3;
+where t.name = any(%(tenants)s) and (c.closed_at is null or c.closed_at > clock_timestamp() - %(lately)s::interval) group by 1, 2, 3;
 
 -- name: measured_jobs
 select args->>'tenant' as tenant, task_name as job, count(*) as waiting from procrastinate_jobs
@@ -192,4 +197,4 @@ where t.name is null or t.name = any(%(tenants)s) group by 1, 2;
 -- Calls of reports by their state; of campaigns that are not over, or ended lately.
 select t.name as tenant, r.state, count(*) as batches
 from tenant t join campaign c on c.tenant = t.id join report_batch r on r.tenant = c.tenant and r.campaign = c.id
-where t.name = any(%(tenants)s) and (c.state in ('open', 'paused') or c.closed_at > clock_timestamp() - %(lately)s::interval) group by 1, 2;
+where t.name = any(%(tenants)s) and (c.closed_at is null or c.closed_at > clock_timestamp() - %(lately)s::interval) group by 1, 2;

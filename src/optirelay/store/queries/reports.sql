@@ -157,10 +157,10 @@ where tenant = %(tenant)s and id = %(id)s and state = 'in_doubt'
 returning campaign;
 
 -- name: reported
--- Customers told as sent to, by one call or another of a report; an older batch is a report by itself.
+-- Of these rows together: customers told as sent to, by one call or another of a report; an older batch is a report by itself.
 with by_call as (
   select coalesce(report, id) as report, call, sum(customers) as told from report_batch
-  where tenant = %(tenant)s and campaign = %(campaign)s and state = 'answered' and event = 'sent' group by 1, 2
+  where tenant = %(tenant)s and campaign = any(%(campaigns)s) and state = 'answered' and event = 'sent' group by 1, 2
 ), by_report as (
   select max(told) as told from by_call group by report
 )
@@ -168,11 +168,15 @@ select (select coalesce(sum(told), 0)::int from by_report) as accepted,
        count(*) filter (where state = 'in_doubt')::int as in_doubt_batches, count(*) filter (where state in ('ready', 'sent'))::int as open,
        count(*) filter (where state = 'refused')::int as refused, coalesce(sum(customers) filter (where state = 'too_late'), 0)::int as too_late,
        max(answered_at) as last_at
-from report_batch where tenant = %(tenant)s and campaign = %(campaign)s;
+from report_batch where tenant = %(tenant)s and campaign = any(%(campaigns)s);
 
 -- name: untold
-select exists (select from counted_batch where tenant = %(tenant)s and campaign = %(campaign)s and told is null and (accepted > 0 or refused <> '{}'))
-  or exists (select from tellable where tenant = %(tenant)s and campaign = %(campaign)s) as untold;
+-- Of these rows those of which something may not be told.
+select c.campaign from unnest(%(campaigns)s::bigint[]) as c (campaign)
+where exists (
+  select from counted_batch b where b.tenant = %(tenant)s and b.campaign = c.campaign and b.told is null and (b.accepted > 0 or b.refused <> '{}')
+) or exists (select from tellable t where t.tenant = %(tenant)s and t.campaign = c.campaign)
+order by 1;
 
 -- name: untold_facts
 -- How many are accepted, refused or have had something else happen of which no report tells.
