@@ -160,7 +160,7 @@ async def test_nobody_who_said_no_is_written_to_and_nothing_of_a_cancelled_campa
         await told(house, cancel)
 
         async def cancelled() -> bool:
-            return (await shape_of(house))["state"] == "cancelled"
+            return bool((await shape_of(house))["state"] == "cancelled")
 
         await house.until(cancelled)
         await told(house, body(customerID="C-3"), body(customerID="C-4", timeStamp="2031-04-03 09:00:00"))
@@ -204,7 +204,7 @@ async def test_a_worker_that_is_told_to_end_hands_over_what_it_started(
 
 async def rows(house: House, query: str) -> list[tuple[Any, ...]]:
     async with house.ctx.store.tenant(ACME).transaction() as ledger:
-        cursor = await ledger.connection.execute(query)  # type: ignore[call-overload]
+        cursor = await ledger.connection.execute(query.encode())
         return list(await cursor.fetchall())
 
 
