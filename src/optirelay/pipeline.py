@@ -31,7 +31,7 @@ from optirelay.engine.starting import Begun, Started, Starter, start_group
 from optirelay.engine.syncing import behind, sync_listeners, sync_templates, tell_behind
 from optirelay.engine.triggering import Met, send_at_once
 from optirelay.errors import TryLater
-from optirelay.model import CampaignId, CampaignKind, CampaignState, ChannelName, ProblemKind, TenantId, day_of
+from optirelay.model import CampaignId, CampaignState, ChannelName, ProblemKind, TenantId, day_of
 from optirelay.model import Notification as Told
 from optirelay.optimove import SendDetailsPage
 from optirelay.stages import campaigns, messages, notifications, recipients
@@ -132,9 +132,8 @@ async def _start_pass(ledger: Ledger, plan: campaigns.SendPlan, channel: Channel
 async def _call_off(ctx: Context, ledger: Ledger, campaign_id: CampaignId, told_at: datetime) -> None:
     """From the commit on no group of it starts; what is left of it is skipped by a job of its own."""
     if not await ledger.campaigns.known(campaign_id):
-        for name, channel in ctx.settings.tenants[ledger.tenant].channels.items():
-            kind = CampaignKind.TRIGGERED if channel.scheduled_id is None else CampaignKind.SCHEDULED
-            await ledger.campaigns.remember(campaign_id, ChannelName(name), kind, day_of(told_at))
+        for channel, kind in campaigns.remembered_on(ctx.settings.tenants[ledger.tenant].channels):
+            await ledger.campaigns.remember(campaign_id, channel, kind, day_of(told_at))
     for campaign in await ledger.campaigns.cancel(campaign_id):
         await call_off.put(ledger, campaign=campaign)
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from optirelay.model import CampaignId, ChannelName, Notification, ProblemKind
+from optirelay.model import CampaignId, CampaignKind, ChannelName, Notification, ProblemKind
 from optirelay.optimove import EventType
 from optirelay.settings import ChannelSettings
 
@@ -100,6 +100,14 @@ def _plan(
         f"Optimove announced campaign {campaign_id} on channel id {channel_id}, which no channel has as scheduled_id",
         "Give a channel of this tenant that scheduled_id, or have the listener removed at Optimove",
     )
+
+
+def remembered_on(channels: Mapping[str, ChannelSettings]) -> list[tuple[ChannelName, CampaignKind]]:
+    """Where a campaign is shown of which the first thing heard is that it was cancelled: on each scheduled channel;
+    where a tenant has none, on its triggered ones."""
+    kinds = (CampaignKind.SCHEDULED, CampaignKind.TRIGGERED)
+    found = [[(ChannelName(n), kind) for n, c in channels.items() if c.channel_id(kind) is not None] for kind in kinds]
+    return found[0] or found[1]
 
 
 def _occasion(notification: Notification, digest: bytes) -> str:
