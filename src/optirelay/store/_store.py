@@ -2,11 +2,13 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any, Self
+from weakref import WeakKeyDictionary
 
 import psycopg
 from psycopg import AsyncConnection
@@ -34,6 +36,7 @@ from optirelay.store.reports import Reports
 from optirelay.store.templates import Templates
 from optirelay.store.triggers import Triggers
 
+_WORKS_SECONDS = 1.0  # a connection that did so long ago
 _CONNECT_SECONDS = 5  # whoever waits for an answer of ours should not wait longer for a database that is away
 NOTIFICATION_CHANNEL = "optirelay_notification"
 CALLBACK_CHANNEL = "optirelay_callback"
@@ -214,7 +217,7 @@ class Store:
             timeout=_CONNECT_SECONDS,
             reconnect_timeout=_CONNECT_SECONDS,  # then whoever comes next tries; without it pauses grow to minutes
             open=False,
-            check=AsyncConnectionPool.check_connection,
+            check=_check_now_and_then(),
             kwargs={
                 "autocommit": True,  # a transaction is one that says so
                 "connect_timeout": _CONNECT_SECONDS,
@@ -328,6 +331,22 @@ class Store:
     async def _statements(self) -> AsyncIterator[Statements]:
         async with _connection(self.pool) as connection, connection.transaction():
             yield Statements(connection, "everyone", {})
+
+
+def _check_now_and_then() -> Callable[[AsyncConnection[Any]], Awaitable[None]]:
+    """Whoever takes a connection out of the pool that nobody used for a while looks whether it still works.
+
+    Each look waits for the server, and a busy pool has no time for that.
+    """
+    looked_at: WeakKeyDictionary[AsyncConnection[Any], float] = WeakKeyDictionary()
+
+    async def check(connection: AsyncConnection[Any]) -> None:
+        now = time.monotonic()
+        if now - looked_at.get(connection, 0.0) > _WORKS_SECONDS:
+            await AsyncConnectionPool.check_connection(connection)
+            looked_at[connection] = now
+
+    return check
 
 
 @asynccontextmanager
