@@ -5,6 +5,7 @@ import os
 import socket
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import timedelta
+from importlib import import_module
 from pathlib import Path
 
 import structlog
@@ -55,6 +56,7 @@ class Dispatch:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop`; then nothing new starts, and what is under way is finished or handed back."""
+        await asyncio.to_thread(import_module, "optirelay.stages.content")  # or the first message would wait for it
         accepting = asyncio.create_task(self._accept_until(stop))
         beats = [
             asyncio.create_task(self._again_and_again(self._listen)),

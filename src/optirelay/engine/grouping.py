@@ -29,14 +29,15 @@ async def in_groups(what: str, most: int, work: Callable[[int, bool], Awaitable[
 async def apart(ledger: Ledger, *, alone: bool) -> AsyncIterator[list[Exception]]:
     """What goes wrong inside is undone. Where it is alone, the error is in the list, and the transaction goes on."""
     refused: list[Exception] = []
+    if not alone:  # all of it is undone
+        yield refused
+        return
     try:
         async with ledger.savepoint():
             yield refused
     except TryLater:
         raise
     except Exception as error:
-        if not alone:
-            raise
         log.exception("request_set_aside", tenant=ledger.tenant)
         refused.append(error)
 

@@ -52,7 +52,7 @@ async def send_at_once(
     received = _read(ctx, ledger, channel, met)
     if any(one.recipient.skip is Skip.UNREADABLE for one in received):
         await troubles.tell_unreadable_trigger(ledger, channel)
-    await ledger.triggers.hear()
+    await ledger.triggers.hear(channel)
     report_at = {one.campaign_id: first_report(ctx, ledger, channel, one.campaign_id) for one in received}
     days = await ledger.triggers.days(channel, ((one.campaign_id, one.day) for one in received), report_at=report_at)
     await _reopen(ledger, days, report_at)

@@ -145,7 +145,9 @@ class Pages:
             return frozenset()
         reading = adding.reading
         wanted = {b.template_id for b in batches if b.template_id is not None}
-        versions = await Templates(self._connection, self._tenant).versions(reading.channel, wanted)
+        templates = Templates(self._connection, self._tenant)
+        await templates.share(reading.channel)
+        versions = await templates.versions(reading.channel, wanted)
         numbers = await Batches(self._connection, self._tenant).numbers(len(batches))
         rows = _Rows(adding.now)
         held = set()

@@ -56,9 +56,12 @@ class Templates:
         await self._sql.do("unhold", channel=channel, template_id=template_id, version=version)
         return changed
 
-    async def versions(self, channel: ChannelName, template_ids: Iterable[TemplateId]) -> Mapping[TemplateId, int]:
-        """The newest version of each of these that there is; nobody pushes one before the transaction ends."""
+    async def share(self, channel: ChannelName) -> None:
+        """Nobody pushes a template of the channel before the transaction ends."""
         await self._sql.do("share_templates", channel=channel)
+
+    async def versions(self, channel: ChannelName, template_ids: Iterable[TemplateId]) -> Mapping[TemplateId, int]:
+        """The newest version of each of these that there is; of templates that are shared."""
         rows = await self._sql.rows(_Version, "versions", channel=channel, template_ids=list(template_ids))
         return {row.template_id: row.version for row in rows}
 

@@ -1,6 +1,6 @@
 """One tenant's triggered messages into the ledger, those of a group of notifications at once."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -61,9 +61,10 @@ class Triggers:
         self._tenant = tenant
         self._sql = Statements(connection, "triggers", {"tenant": tenant})
 
-    async def hear(self) -> None:
-        """From here on nothing is overlooked that stops a message, and nothing comes before the transaction ends."""
-        await self._sql.value("hear")
+    async def hear(self, channel: ChannelName) -> None:
+        """From here on nothing is overlooked that stops a message, and no template is pushed on the channel; nothing of
+        it comes before the transaction ends."""
+        await self._sql.value("hear", channel=channel)
 
     async def days(
         self,
@@ -128,8 +129,12 @@ class Triggers:
 
         What begins is the owner's for the length of the lease.
         """
+        new = dict.fromkeys(received, 0)
+        for batch in batches:
+            new[batch.day.pass_] += len(batch.messages)
+        personal = [row for batch in batches for row in _personal(batch)]
         await self._sql.do(
-            "add_batches",
+            "add",
             channel=channel,
             owner=owner,
             lease=lease,
@@ -143,25 +148,23 @@ class Triggers:
             begun=[batch.begun for batch in batches],
             skipped=[_counted(batch.skips.values()) for batch in batches],
             done=[not batch.unstarted and not batch.begun for batch in batches],
-        )
-        keys = [(self._tenant, batch.day.planned_on, batch) for batch in batches]
-        skips = [(*key, n, "skipped", s.value, now) for *key, batch in keys for n, s in batch.skips.items()]
-        await self._sql.copy("copy_skips", skips)
-        await self._sql.copy("copy_personalization", [row for *key, batch in keys for row in _tags(key, batch)])
-        new = {batch.day.pass_: 0 for batch in batches}
-        for batch in batches:
-            new[batch.day.pass_] += len(batch.messages)
-        await self._count(owner, received, new)
-
-    async def _count(self, owner: str, received: Mapping[int, Sequence[Triggered]], new: Mapping[int, int]) -> None:
-        unreadable = {pass_: sum(one.recipient.skip is Skip.UNREADABLE for one in of) for pass_, of in received.items()}
-        await self._sql.do(
-            "count_received",
+            planned_on=[row[0] for row in personal],
+            message=[row[1] for row in personal],
+            tags=[row[2] for row in personal],
+            promo_codes=[row[3] for row in personal],
             worker=crc32(owner.encode()) & 0x7FFFFFFF,
             passes=list(received),
             received=[len(of) for of in received.values()],
-            new=[new.get(pass_, 0) for pass_ in received],
-            unreadable=list(unreadable.values()),
+            new=list(new.values()),
+            unreadable=[sum(one.recipient.skip is Skip.UNREADABLE for one in of) for of in received.values()],
+        )
+        await self._sql.copy(
+            "copy_skips",
+            [
+                (self._tenant, batch.day.planned_on, number, "skipped", skip.value, now)
+                for batch in batches
+                for number, skip in batch.skips.items()
+            ],
         )
 
 
@@ -182,10 +185,9 @@ def _counted(skips: Iterable[Skip]) -> str:
     return msgspec.json.encode(counts).decode()
 
 
-def _tags(key: Sequence[Any], batch: NewBatch) -> list[tuple[Any, ...]]:
+def _personal(batch: NewBatch) -> Iterator[tuple[date, int, str, str | None]]:
     """Of who is skipped for good nothing personal is kept beside the message."""
-    return [
-        (*key, number, msgspec.json.encode(one.recipient.personalization).decode(), list(one.fired.promo_codes) or None)
-        for number, one in batch.messages.items()
-        if number not in batch.skips and (one.recipient.personalization or one.fired.promo_codes)
-    ]
+    for number, one in batch.messages.items():
+        if number not in batch.skips and (one.recipient.personalization or one.fired.promo_codes):
+            codes = msgspec.json.encode(one.fired.promo_codes).decode() if one.fired.promo_codes else None
+            yield batch.day.planned_on, number, msgspec.json.encode(one.recipient.personalization).decode(), codes

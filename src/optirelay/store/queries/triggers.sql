@@ -1,8 +1,10 @@
 -- Triggered campaigns, a row for each day, and their messages; every statement is one tenant's.
 
 -- name: hear
--- Opt-outs, and campaigns cancelled and paused, that are committed are seen from here on; none is committed before the end of the transaction.
-select pg_advisory_xact_lock_shared(%(tenant)s, hashtext('days of campaigns')), pg_advisory_xact_lock_shared(%(tenant)s, hashtext('opt-outs'));
+-- Opt-outs, campaigns cancelled and paused, and templates of the channel that are committed are seen from here on; none is committed
+-- before the end of the transaction.
+select pg_advisory_xact_lock_shared(%(tenant)s, hashtext('days of campaigns')), pg_advisory_xact_lock_shared(%(tenant)s, hashtext('opt-outs')),
+       pg_advisory_xact_lock_shared(%(tenant)s, hashtext(%(channel)s));
 
 -- name: days
 -- Rows of these campaigns on these days; nobody closes one before the end of the transaction.
@@ -54,8 +56,23 @@ select i.place::int as place,
 from unnest(%(customers)s::text[], %(addresses)s::text[]) with ordinality as i (customer_id, address, place)
 order by place;
 
--- name: add_batches
--- Of those that start somebody is the owner.
+-- name: add
+-- Batches of messages that are added, of which somebody is the owner where some start; what is personal of their messages; and how much
+-- this worker received of each day: the left side of the balance.
+with personal as (
+  insert into personalization (tenant, planned_on, message, tags, promo_codes)
+  select %(tenant)s, n.planned_on, n.message, n.tags, n.promo_codes
+  from unnest(%(planned_on)s::date[], %(message)s::bigint[], %(tags)s::jsonb[], %(promo_codes)s::jsonb[])
+    as n (planned_on, message, tags, promo_codes)
+), counted as (
+  insert into page (tenant, pass, reading, skip, received, new, known, changed, repeated, unreadable)
+  select %(tenant)s, n.pass, 1, %(worker)s, n.received, n.new, n.received - n.new, 0, 0, n.unreadable
+  from unnest(%(passes)s::bigint[], %(received)s::int[], %(new)s::int[], %(unreadable)s::int[]) as n (pass, received, new, unreadable)
+  order by n.pass
+  on conflict (tenant, pass, reading, skip) do update
+    set received = page.received + excluded.received, new = page.new + excluded.new, known = page.known + excluded.known,
+        unreadable = page.unreadable + excluded.unreadable
+)
 insert into batch (tenant, triggered, id, campaign, channel, template_id, template_version, due_at, owner, lease_until, fence, started, total, begun,
                    begun_at, skipped, done_at)
 overriding system value
@@ -66,18 +83,5 @@ from unnest(%(id)s::bigint[], %(campaign)s::bigint[], %(template_id)s::int[], %(
             %(started)s::bigint[], %(total)s::int[], %(begun)s::int[], %(skipped)s::jsonb[], %(done)s::bool[])
   as n (id, campaign, template_id, template_version, due_at, started, total, begun, skipped, done);
 
--- name: copy_personalization
-copy personalization (tenant, planned_on, message, tags, promo_codes) from stdin;
-
 -- name: copy_skips
 copy outcome (tenant, planned_on, message, state, reason, at) from stdin;
-
--- name: count_received
--- What one worker accepted of each: the left side of the balance.
-insert into page (tenant, pass, reading, skip, received, new, known, changed, repeated, unreadable)
-select %(tenant)s, n.pass, 1, %(worker)s, n.received, n.new, n.received - n.new, 0, 0, n.unreadable
-from unnest(%(passes)s::bigint[], %(received)s::int[], %(new)s::int[], %(unreadable)s::int[]) as n (pass, received, new, unreadable)
-order by n.pass
-on conflict (tenant, pass, reading, skip) do update
-  set received = page.received + excluded.received, new = page.new + excluded.new, known = page.known + excluded.known,
-      unreadable = page.unreadable + excluded.unreadable;

@@ -42,7 +42,7 @@ where p.messages > 0;
 
 -- What fired a triggered message.
 alter table message add column trigger_name text, add column action_id text;
-alter table personalization add column promo_codes text[];
+alter table personalization add column promo_codes jsonb;
 
 -- The last slot that triggered messages have while scheduled ones wait: then they may have every other one.
 alter table channel add column triggered_slot_at timestamptz not null default '-infinity';
