@@ -13,7 +13,7 @@ from optirelay.clock import utc_now
 from optirelay.engine import operate
 from optirelay.engine.settle import Known
 from optirelay.engine.starting import Started
-from optirelay.model import Accepted, Answer, CampaignKind, Refusal, Refused
+from optirelay.model import Accepted, Answer, CampaignKind, Refusal, Refused, TenantId
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
@@ -173,6 +173,18 @@ async def test_a_day_that_is_over_is_closed_and_opened_by_who_comes_late(make_se
         await answered(house, await begun(house, body(timeStamp="2026-01-05 10:00:01")))
         assert await number(house, states) == 0
         assert (await shape_of(house))["accepted"] == 2
+
+
+async def test_a_flood_of_one_tenant_stands_before_nobody_else(make_settings: MakeSettings) -> None:
+    async with open_triggered(make_settings, workers=0) as house:
+        other = TenantId("other")
+        await house.ctx.store.know({other: ("newsletter",)})
+        await house.ctx.store.keep_notifications([(ACME, body(customerID=f"C-{n}")) for n in range(150)])
+        await house.ctx.store.keep_notifications([(other, body(customerID="few"))])
+        async with house.ctx.store.transaction() as everyone:
+            taken = await everyone.take_notifications(100)
+            assert len(taken) == 51
+            assert taken[-1].body == body(customerID="few")
 
 
 async def added_up(house: House) -> int:

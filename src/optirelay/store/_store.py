@@ -124,7 +124,7 @@ class Everyone:
         return Ledger(self._connection, self._names[tenant], tenant)
 
     async def take_notifications(self, limit: int) -> list[Notification]:
-        """The oldest that nobody has read, locked until the transaction ends.
+        """The oldest that nobody has read, the same number of each tenant, locked until the transaction ends.
 
         Those of a tenant that the settings no longer have wait until they have it again.
         """

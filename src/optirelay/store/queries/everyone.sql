@@ -25,8 +25,16 @@ with kept as (
 select pg_notify(%(wakes)s, '');
 
 -- name: take_notifications
-select tenant, id, hash, body, received_at from notification
-where state = 'new' and tenant = any(%(tenants)s) order by id limit %(limit)s for update skip locked;
+-- The oldest of each tenant that has some, the same number of each: however many one has, another's need not wait for them.
+with waiting as materialized (
+  select t.tenant from unnest(%(tenants)s::int[]) as t (tenant)
+  where exists (select from notification n where n.tenant = t.tenant and n.state = 'new')
+)
+select n.* from waiting w
+cross join lateral (
+  select tenant, id, hash, body, received_at from notification where tenant = w.tenant and state = 'new'
+  order by id limit greatest(1, %(limit)s / (select count(*) from waiting)) for update skip locked
+) n order by n.id limit %(limit)s;
 
 -- name: settle_notifications
 update notification n set state = %(state)s

@@ -46,3 +46,7 @@ alter table personalization add column promo_codes jsonb;
 
 -- The last slot that triggered messages have while scheduled ones wait: then they may have every other one.
 alter table channel add column triggered_slot_at timestamptz not null default '-infinity';
+
+-- Of each tenant, so that nobody's flood stands before another's few.
+drop index notification_new;
+create index notification_new on notification (tenant, id) where state = 'new';
