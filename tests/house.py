@@ -90,7 +90,7 @@ class House:
         """What Optimove answered for."""
         counts = await self.campaign(campaign_id)
         async with self.ctx.store.tenant(ACME).transaction() as ledger:
-            return await ledger.reports.reported(counts.id)
+            return await ledger.reports.reported(*counts.days)
 
     async def message(self, campaign_id: str, customer_id: str) -> MessageRow:
         """The one message to a customer."""

@@ -15,7 +15,7 @@ from tests.house import ACME, NEWSLETTER, NOBODY_YET, House, open_house
 from optirelay import pipeline
 from optirelay.cli.main import run_command
 from optirelay.engine.settle import Known
-from optirelay.model import Answer, Doubtful, Refusal, Refused
+from optirelay.model import Answer, CampaignId, Doubtful, Refusal, Refused
 
 BECAUSE = ("--reason", "looked")
 
@@ -108,6 +108,8 @@ async def test_the_kind_that_is_named_is_the_one_that_is_meant(house: House, ter
     cancelled = await terminal.type("campaigns", "cancel", campaign, *triggered)
     assert cancelled == (0, f"Campaign {campaign} is cancelled.", "")
     assert (await terminal.json("campaigns", "show", campaign, *triggered))["skipped"] == {"cancelled": 1}
+    async with house.ctx.store.tenant(ACME).transaction() as ledger:
+        assert not await ledger.campaigns.cancelled(CampaignId(campaign), NEWSLETTER)  # the scheduled one
 
 
 @pytest.mark.parametrize("command", [("report", "now"), ("doubts", "resolve", "--sent", *BECAUSE, "--all")])

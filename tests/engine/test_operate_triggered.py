@@ -241,8 +241,8 @@ async def test_a_cancel_that_comes_first_is_remembered_where_there_are_only_trig
 
 
 async def age(house: House) -> None:
-    """Two hours pass for the messages of the first day."""
-    await ask(house, "update message set send_at = send_at - interval '2 hours' where planned_on = '2031-04-02'")
+    """Two hours pass for the messages of the newest day."""
+    await ask(house, "update message set send_at = send_at - interval '2 hours' where planned_on = '2031-04-03'")
 
 
 async def test_refused_messages_of_every_day_go_again_but_those_older_than_triggered_ones_live(house: House) -> None:
