@@ -15,14 +15,14 @@ where c.tenant = %(tenant)s and c.channel = %(channel)s and c.kind = 'triggered'
 order by c.id for share of c;
 
 -- name: add_days
--- A day begins as the campaign stands: cancelled on any channel by Optimove or on this one by the operator, or paused.
+-- A day begins as the campaign stands: cancelled on any channel by Optimove, or this one of it by the operator, or paused.
 insert into campaign (tenant, channel, kind, campaign_id, planned_on, state, closed_at, cancelled_by_operator, report_at)
 select %(tenant)s, %(channel)s, 'triggered', d.campaign_id, d.day, s.state, case when s.state = 'cancelled' then clock_timestamp() end,
        s.state = 'cancelled' and not s.by_optimove, %(report_at)s
 from (select distinct * from unnest(%(campaign_ids)s::text[], %(days)s::date[]) as d (campaign_id, day)) d
 cross join lateral (
   select coalesce(bool_or(c.state = 'cancelled' and not c.cancelled_by_operator), false) as by_optimove,
-         case when bool_or(c.state = 'cancelled' and (not c.cancelled_by_operator or c.channel = %(channel)s)) then 'cancelled'
+         case when bool_or(c.state = 'cancelled' and (not c.cancelled_by_operator or (c.channel = %(channel)s and c.kind = 'triggered'))) then 'cancelled'
               when bool_or(c.state = 'paused' and c.kind = 'triggered' and c.channel = %(channel)s) then 'paused' else 'open' end as state
   from campaign c where c.tenant = %(tenant)s and c.campaign_id = d.campaign_id
 ) s
