@@ -4,7 +4,7 @@ import asyncio
 import json
 import sys
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -60,9 +60,10 @@ async def load(port: int, file: Path, connections: int) -> float:
 
 
 class Pacer(asyncio.Protocol):
-    """One connection that is either free or waits for an answer."""
+    """One connection that is either free or waits for an answer; the one that is free for longest is the next, because
+    the server closes those that nobody uses."""
 
-    free: ClassVar[list["Pacer"]] = []
+    free: ClassVar[deque["Pacer"]] = deque()
     answered: ClassVar[asyncio.Event] = asyncio.Event()
     statuses: ClassVar[Counter[str]] = Counter()
 
@@ -103,7 +104,7 @@ async def pace(port: int, file: Path, connections: int, per_second: float) -> tu
             Pacer.answered.clear()
             await Pacer.answered.wait()
         latest = max(latest, loop.time() - due)
-        written.append(Pacer.free.pop().write(request))
+        written.append(Pacer.free.popleft().write(request))
     while len(Pacer.free) < connections:
         Pacer.answered.clear()
         await Pacer.answered.wait()

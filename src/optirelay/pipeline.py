@@ -98,8 +98,9 @@ async def _accept_of(
                 await _carry_out(ctx, ledger, step, told, notification.received_at)
     may_start = starter is not None and starter.may_start
     started: list[Started] = []
-    for channel, of_channel in sorted(grouped(met, lambda one: one.channel)):
-        started += await send_at_once(ctx, ledger, channel, of_channel, may_start=may_start)
+    with ctx.way.urgent():
+        for channel, of_channel in sorted(grouped(met, lambda one: one.channel)):
+            started += await send_at_once(ctx, ledger, channel, of_channel, may_start=may_start)
     return started
 
 

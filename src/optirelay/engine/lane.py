@@ -109,7 +109,8 @@ class Lane:
 
     async def _hand_over_given(self, batch: TakenBatch, begun: Begun) -> None:
         try:
-            await self._hand_over(batch, begun)
+            with self._ctx.way.urgent():
+                await self._hand_over(batch, begun)
         except StoreUnavailable as error:
             log.warning("store_unavailable", tenant=self.tenant, channel=self._name, why=str(error))
         except Exception:

@@ -15,6 +15,7 @@ MOST_KNOWN = 1000  # of those who worked; then they are looked through
 LINGER_SECONDS = 0.03  # between two pieces of work on the same few rows: a job is fetched, a sender woken
 STEP_SECONDS = 0.1  # within one piece: longer is only waited for outside, for Optimove or a provider
 LONGEST_SECONDS = 1.0  # that what has much to do stands still
+URGENT_MILLISECONDS = 3  # left to triggered messages before each slice
 REST = 0.5  # of the time for which it stood still, it goes on undisturbed
 
 
@@ -22,14 +23,17 @@ class Way:
     """The right of way in one process. Long work is done in slices of a millisecond, and says so before each: whoever
     handled many rows lately waits there while somebody who handled few is at work.
 
-    It does not wait for ever: however many little ones there are, a third of the time is left to the large ones. What
-    is nobody's (`whose` is None) waits for nobody, and nobody for it: triggered messages.
+    It does not wait for ever: however many little ones there are, a third of the time is left to the large ones.
+
+    Triggered messages (`whose` is None) wait for nobody. While they are accepted and handed over, each slice of the
+    others leaves them a few milliseconds.
     """
 
     def __init__(self) -> None:
         self._lately: dict[Hashable, tuple[float, float]] = {}  # rows that were not forgotten then
         self._little = 0  # of them are at work
         self._from = self._until = 0.0  # large ones stand still
+        self._urgent = 0  # groups of triggered messages on their way
 
     @contextmanager
     def at_work(self, whose: Hashable | None) -> Iterator[None]:
@@ -45,6 +49,15 @@ class Way:
             self._little -= 1
             self._take()
 
+    @contextmanager
+    def urgent(self) -> Iterator[None]:
+        """Triggered messages are on their way until the end."""
+        self._urgent += 1
+        try:
+            yield
+        finally:
+            self._urgent -= 1
+
     async def give(self, whose: Hashable | None, rows: int = 0) -> None:
         """One step of somebody's work, in which so many rows are handled."""
         if whose is None:
@@ -54,6 +67,10 @@ class Way:
         else:
             while (ahead := self._until - time.monotonic()) > 0:
                 await asyncio.sleep(min(ahead, LINGER_SECONDS))  # they may be done before
+            for _ in range(URGENT_MILLISECONDS if self._urgent else 0):
+                await asyncio.sleep(0.001)
+                if not self._urgent:
+                    break
         await asyncio.sleep(0)  # others of its kind get a turn, too
 
     async def in_slices(

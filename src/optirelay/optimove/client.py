@@ -21,6 +21,7 @@ T = TypeVar("T")
 
 MAX_ANSWER_BYTES = 32 * 2**20  # unpacked; what is read of it takes several times the room
 MAX_ERROR_BYTES = 4096  # read of an error's text; more of it helps nobody
+LARGE_ANSWER_BYTES = 64 * 1024  # takes longer to read than others should wait
 MAX_QUOTE = 200  # characters of an answer in a message
 PATIENCE = 10  # a whole call may take so many times the timeout, however steadily its answer trickles in
 KEEP_ALIVE = timedelta(seconds=2)  # short: a connection that Optimove closes as we write leaves a doubt behind
@@ -114,6 +115,8 @@ class OptimoveClient:
             raise self._error(
                 NoAnswer, call, f"{call.name} went to Optimove and no whole answer came", _name(error)
             ) from error
+        if len(body) > LARGE_ANSWER_BYTES:
+            return await asyncio.to_thread(self._read, call, body)  # what else runs in this process goes on meanwhile
         return self._read(call, body)
 
     def _request(self, call: Call[Any]) -> httpx2.Request:
