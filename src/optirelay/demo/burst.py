@@ -23,10 +23,10 @@ TRIGGER = {
     "templates": [20],
     "promo_codes": ["LOAN5"],
     "parameters": {"amount": "5,000 EUR"},
+    "per_second": PER_SECOND,
     "duplicates": 0.1,
 }
-SECONDS = 2.0  # that a short burst takes
-MOST_PER_SECOND = 250.0
+PER_SECOND = 100
 MOST_AT_ONCE = 500  # the simulator keeps the newest 1,000 notifications, and each is needed for its time
 
 
@@ -85,10 +85,7 @@ class Burst:
                 await self._keep_times()
         if not self._firing and self.fired < self.count:
             number = min(MOST_AT_ONCE, self.count - self.fired)
-            per_second = min(self.count / SECONDS, MOST_PER_SECOND)
-            await ask_simulator(
-                self._optimove, "/_sim/triggers/generate", {**TRIGGER, "count": number, "per_second": per_second}
-            )
+            await ask_simulator(self._optimove, "/_sim/triggers/generate", {**TRIGGER, "count": number})
             self.fired += number
             self._firing = True
         if not self._firing and self._unread:
@@ -121,15 +118,15 @@ class Burst:
         told = Counter(c for call in interactions for c in call["body"]["CustomerIDs"])
         accepted = self.shape["accepted"]
         pairs = {
-            "notifications that Optimove gave up": (self._told["failed"], 0),
+            "Optimove gave up notifications": (self._told["failed"], 0),
             "handed over are not as many as were fired": (self.shape["handed_over"], self.count),
             "the SMTP server has another number of mails than were accepted": (len(self.mails(sink)), accepted),
             "not all that was accepted is reported": (self.shape["reported"]["accepted"], accepted),
             "Optimove was told of another number of customers": (told.total(), accepted),
         }
-        faults = [f"{what}: {left} and {right}" for what, (left, right) in pairs.items() if left != right]
+        faults = [f"of triggers: {what}: {left} and {right}" for what, (left, right) in pairs.items() if left != right]
         if told != Counter(self.sids.values()):
-            faults.append("Optimove was told of others than were written to")
+            faults.append("of triggers: Optimove was told of others than were written to")
         return faults
 
     def mails(self, sink: Sink) -> dict[str, datetime]:
