@@ -15,6 +15,7 @@ from optirelay.errors import OptirelayError
 from optirelay.model import CampaignKind, TenantId
 
 CAMPAIGN = 58831
+PER_SECOND = 100
 TRIGGER = {
     "tenant": 7001,
     "channel": 604,
@@ -26,7 +27,6 @@ TRIGGER = {
     "per_second": PER_SECOND,
     "duplicates": 0.1,
 }
-PER_SECOND = 100
 MOST_AT_ONCE = 500  # the simulator keeps the newest 1,000 notifications, and each is needed for its time
 
 
