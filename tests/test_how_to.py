@@ -14,15 +14,19 @@ import httpx2
 import pytest
 from standardwebhooks import Webhook
 
+from optirelay.model import CampaignId, ChannelKind, ChannelName, Message, Sid
 from optirelay.settings import read
+from optirelay.stages import campaigns, content, notifications, templates, triggers
 
-PAGE = (Path(__file__).parent.parent / "docs" / "how-to" / "webhook.md").read_text(encoding="utf-8")
+HOW_TO = Path(__file__).parent.parent / "docs" / "how-to"
+PAGE = (HOW_TO / "webhook.md").read_text(encoding="utf-8")
+TRIGGERED = (HOW_TO / "triggered.md").read_text(encoding="utf-8")
 SECRET = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3"
 MESSAGE = {"id": "s_1", "to": "+33612345678", "from": "ACME", "text": "Hello Ana"}
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+def blocks(language: str, page: str = PAGE) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture
@@ -99,3 +103,32 @@ def test_the_shapes_shown_are_json() -> None:
     one, several, event = map(json.loads, blocks("json"))
     assert one["data"].keys() >= MESSAGE.keys()
     assert several["data"]["messages"][0]["id"] == one["data"]["id"] == event["id"]
+
+
+def test_the_triggered_settings_template_and_notification_shown_make_a_message() -> None:
+    whole, trial = blocks("toml", TRIGGERED)
+    for_trial, document = tomllib.loads(trial), tomllib.loads(whole)
+    assert read(for_trial, path=Path("x.toml")).tenants["acme"].channels["newsletter"].provider == "console"
+    document["tenants"]["acme"] = {**for_trial["tenants"]["acme"], **document["tenants"]["acme"]}
+    channel = read(document, path=Path("x.toml")).tenants["acme"].channels["newsletter"]
+    (notification,) = blocks("json", TRIGGERED)
+    told, now = notifications.read(notification.encode()), datetime(2031, 4, 2, 12, 44, 10, tzinfo=UTC)
+    step = campaigns.next_step(told, b"", {"newsletter": channel})
+    assert step == campaigns.SendOne(CampaignId("58831"), ChannelName("newsletter"))
+    met = triggers.read(told, CampaignId("58831"), b"", now, triggers.reading_of(channel, default_country=None))
+    (shown,) = (block for block in re.findall(r"^```\n(---\n.*?)^```$", TRIGGERED, re.MULTILINE | re.DOTALL))
+    (template,) = templates.read_directory({"loan.liquid": shown.encode()}, {"newsletter": ChannelKind.EMAIL})
+    assert (met.recipient.skip, met.recipient.template_id) == (None, template.template_id)
+    message = Message(
+        *(1, Sid("s_1"), met.recipient.customer_id, met.recipient.address or "", now, met.recipient.personalization),
+        fired=met.fired,
+    )
+    prepared = content.prepare(template.content, default_sender=channel.sender, kind=channel.kind, whole_mail=False)
+    mail = prepared.render(
+        message,
+        campaign_id=met.campaign_id,
+        template_id=template.template_id,
+        at=now,
+        unsubscribe_url="https://x.example/u/1",
+    )
+    assert "You looked at cars. Your code is LOAN5." in mail.text

@@ -62,10 +62,13 @@ def simulate(
 
 def demo(
     recipients: Annotated[int, typer.Option("--recipients", min=1, max=1_000_000, help="How many.")] = 5000,
+    triggered: Annotated[
+        int, typer.Option("--triggered", min=0, max=100_000, help="Notifications of a trigger, one by one.")
+    ] = 200,
     serve: Annotated[bool, typer.Option("--serve", help="Keep it running afterwards, to look around.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """A campaign from Optimove (the simulator) to real e-mail and back, on this machine."""
+    """A campaign and a burst of triggers from Optimove (the simulator) to real e-mail and back, on this machine."""
     from optirelay import demo as demonstration
 
-    raise typer.Exit(demonstration.run(recipients=recipients, serve=serve, as_json=as_json))
+    raise typer.Exit(demonstration.run(recipients=recipients, triggered=triggered, serve=serve, as_json=as_json))

@@ -1,4 +1,4 @@
-"""The demo: one campaign from Optimove (the simulator) through the ledger to real e-mail and back, on this machine."""
+"""The demo: a campaign and a burst of triggers from Optimove (simulated) to real e-mail and back, on this machine."""
 
 import asyncio
 import json
@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from importlib.resources import files
 from pathlib import Path
@@ -19,20 +19,24 @@ from typing import Any
 
 import httpx2
 
+from optirelay.demo.burst import Burst, Failed, ask_simulator
 from optirelay.demo.show import Show
 from optirelay.demo.sink import Sink
 from optirelay.engine import operate, runtime
 from optirelay.engine.context import Context
 from optirelay.errors import OptirelayError
 from optirelay.logs import configure_logs
-from optirelay.model import TenantId
+from optirelay.model import CampaignKind, TenantId
 from optirelay.settings import Settings, load
 from optirelay.simulator import Simulator
 from optirelay.store.embedded import reachable
 
 TENANT = TenantId("acme")
 CAMPAIGN = 90211
+CHANNEL = "newsletter"
 SECOND_SEND_TIME = "+8s"
+LOOK_SECONDS = 0.25  # the SMTP server is in this process: who looks all the time makes its mails late
+BURST_WAITS_SECONDS = 5.0  # at most, until the campaign's first half has left
 STOP_SECONDS = 40.0
 
 SETTINGS = """\
@@ -45,10 +49,12 @@ workers = 1
 api_url = "{optimove}"
 api_key = "demo-key"
 listener_secret = "{secret}"
+report_every = "5s"
 
 [tenants.acme.channels.newsletter]
 kind = "email"
 scheduled_id = 504
+triggered_id = 604
 provider = "smtp"
 personalization = ["FIRST_NAME", "COUNTRY", "BALANCE"]
 from = "Acme <news@acme.example>"
@@ -65,12 +71,9 @@ class Stopped(Exception):
     """Ctrl-C, or SIGTERM: its number is the argument."""
 
 
-class Failed(OptirelayError):
-    """The demo did not come to its end."""
-
-
-def run(*, recipients: int = 5000, serve: bool = False, as_json: bool = False) -> int:
-    """Run the demo; the exit status: 0 where all is balanced, nothing is in doubt and everything is reported.
+def run(*, recipients: int = 5000, triggered: int = 200, serve: bool = False, as_json: bool = False) -> int:
+    """Run the demo; the exit status: 0 where all is balanced, nothing is in doubt and everything is reported, of the
+    campaign as of the burst of triggers.
 
     Ctrl-C and SIGTERM at any point end it with 130 and 143, and leave no process and no file behind. After a run to its
     end the mails are kept, in a folder of this account's own, until the next run comes to its end; until then they are
@@ -79,7 +82,7 @@ def run(*, recipients: int = 5000, serve: bool = False, as_json: bool = False) -
     configure_logs(level=50)
     with Show(as_json=as_json) as show:
         try:
-            return asyncio.run(_Demo(show, recipients, serve=serve, as_json=as_json).run())
+            return asyncio.run(_Demo(show, recipients, triggered, serve=serve, as_json=as_json).run())
         except Stopped as stopped:
             show.say("Stopped; nothing is left behind.")
             return 128 + int(stopped.args[0])
@@ -89,9 +92,10 @@ def run(*, recipients: int = 5000, serve: bool = False, as_json: bool = False) -
 
 
 class _Demo:
-    def __init__(self, show: Show, recipients: int, *, serve: bool, as_json: bool) -> None:
+    def __init__(self, show: Show, recipients: int, triggered: int, *, serve: bool, as_json: bool) -> None:
         self._show = show
         self._recipients = recipients
+        self._triggered = triggered
         self._serve = serve
         self._as_json = as_json
         self._stopped: list[int] = []
@@ -99,13 +103,13 @@ class _Demo:
         self._log: Path | None = None
 
     async def run(self) -> int:
-        """Everything started, one campaign, everything stopped."""
+        """Everything started, both campaigns, everything stopped."""
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, self._stopped.append, int(number))
         with _folder() as folder:
             mails = folder / "mails"
             mails.mkdir(mode=0o700)
-            status = await self._campaign(folder, mails)
+            status = await self._campaigns(folder, mails)
             if self._stopped:  # while all was being stopped
                 raise Stopped(self._stopped[0])
             kept = _keep(mails)
@@ -118,7 +122,7 @@ class _Demo:
             )
         return status
 
-    async def _campaign(self, folder: Path, mails: Path) -> int:
+    async def _campaigns(self, folder: Path, mails: Path) -> int:
         sink = Sink(mails)
         customers = {"id": 7001, "key": "demo-key", "channels": {"504": "Mail scheduled", "604": "Mail triggered"}}
         scenario = {"tenants": [{**customers, "customers": self._recipients}]}
@@ -127,12 +131,12 @@ class _Demo:
             self._show.say(f"Templates: {pushed.stored} stored, and in Optimove's list.")
             await self._until(lambda: _registered(optimove), 30, "the listeners were not registered at Optimove")
             self._show.say("Listeners: registered at Optimove.")
+            burst = Burst(ctx, TENANT, CHANNEL, optimove, self._triggered)
             started_at = time.monotonic()
             await _plan(optimove, self._recipients)
-            shape = await self._watch(ctx, started_at)
-            faults = await self._compare(shape, sink, optimove)
-            seconds = time.monotonic() - started_at
-            self._tell(shape, sink, seconds, faults)
+            shape = await self._watch(ctx, burst, started_at)
+            faults = await self._compare(shape, burst, sink, optimove)
+            self._tell(shape, burst, sink, time.monotonic() - started_at, faults)
             if self._serve:
                 self._show.say(
                     f"\nEverything keeps running. Optimove, as a marketer sees it: {optimove.base_url}"
@@ -191,57 +195,75 @@ class _Demo:
             if time.monotonic() > deadline:
                 raise Failed(f"{why} within {seconds:.0f} seconds")
 
-    async def _breathe(self) -> None:
-        await asyncio.sleep(0.1)
+    async def _breathe(self, seconds: float = 0.1) -> None:
+        await asyncio.sleep(seconds)
         if self._stopped:
             raise Stopped(self._stopped[0])
         if self._child is not None and self._child.poll() is not None:
             log = "\n".join(self._log.read_text(errors="replace").splitlines()[-10:]) if self._log else ""
             raise Failed(f"optirelay serve ended with status {self._child.returncode}\n{log}")
 
-    async def _watch(self, ctx: Context, started_at: float) -> dict[str, Any]:
-        """Draw until the campaign is complete and reported, or it takes too long."""
-        seconds = 120 + self._recipients / 500
+    async def _watch(self, ctx: Context, burst: Burst, started_at: float) -> dict[str, Any]:
+        """Draw until both campaigns are complete and reported, or it takes too long."""
+        seconds = 120 + self._recipients / 500 + self._triggered / 50
         shape: dict[str, Any] = {}
-        while time.monotonic() - started_at < seconds:
-            await self._breathe()
-            shapes = await operate.campaigns(ctx, campaign_id=str(CAMPAIGN))
-            if shapes:
-                (shape,) = shapes
-                self._show.move(time.monotonic() - started_at, self._recipients, shape)
+        while (passed := time.monotonic() - started_at) < seconds:
+            await self._breathe(LOOK_SECONDS)
+            shapes = await operate.campaigns(ctx, campaign_id=str(CAMPAIGN), kind=CampaignKind.SCHEDULED)
+            shape = shapes[0] if shapes else {}
+            # Best while the campaign waits for its second send time: on a small machine each would slow the other.
+            await burst.look(may_begin=shape.get("state") in ("waiting", "complete") or passed > BURST_WAITS_SECONDS)
+            if shape:
+                self._show.move(passed, self._recipients, shape, burst)
                 reported = shape["reported"]
                 # A report in doubt is never repeated by itself: there is nothing to wait for.
-                if shape["balanced"] and (reported["accepted"] == shape["accepted"] or reported["in_doubt_batches"]):
+                told = reported["accepted"] == shape["accepted"] or reported["in_doubt_batches"]
+                if shape["balanced"] and told and burst.over:
                     return shape
         if not shape:
             raise Failed("Optimove's notification did not start a campaign")
         return shape
 
-    async def _compare(self, shape: Mapping[str, Any], sink: Sink, optimove: httpx2.AsyncClient) -> list[str]:
+    async def _compare(
+        self, shape: Mapping[str, Any], burst: Burst, sink: Sink, optimove: httpx2.AsyncClient
+    ) -> list[str]:
         """Ledger, SMTP server and Optimove must say the same."""
-        told = [c for call in (await optimove.get("/_sim/interactions")).json() for c in call["body"]["CustomerIDs"]]
+        calls: dict[int, list[Mapping[str, Any]]] = {}
+        for call in (await optimove.get("/_sim/interactions")).json():
+            calls.setdefault(call["body"]["CampaignID"], []).append(call)
+        faults = await burst.faults(sink, calls.pop(burst.campaign, []))
+        told = [c for of_one in calls.values() for call in of_one for c in call["body"]["CustomerIDs"]]
         accepted = shape["accepted"]
         pairs = {
             "handed over are not as many as planned": (shape["handed_over"], self._recipients),
-            "the SMTP server has another number of mails than were accepted": (sink.received, accepted),
-            "it has another number of different mails": (len(sink.message_ids), accepted),
+            "the SMTP server has another number of mails than were accepted": (
+                sink.received - len(burst.mails(sink)),
+                accepted,
+            ),
+            "it has mails twice": (sink.received, len(sink.arrived_at)),
             "Optimove was told of another number of customers": (len(told), accepted),
             "Optimove was told twice of some": (len(set(told)), len(told)),
+            "not all that was accepted is reported": (shape["reported"]["accepted"], accepted),
         }
-        reported = shape["reported"]["accepted"]
-        pairs["not all that was accepted is reported"] = (reported, accepted)
-        faults = [f"{what}: {left} and {right}" for what, (left, right) in pairs.items() if left != right]
-        if not shape["balanced"]:
-            faults.insert(0, "the campaign is not balanced")
-        if shape["in_doubt"] or shape["reported"]["in_doubt_batches"]:
-            faults.insert(0, "something is in doubt")
-        return faults
+        faults += [f"{what}: {left} and {right}" for what, (left, right) in pairs.items() if left != right]
+        for one in (shape, burst.shape or {"balanced": not burst.count, "in_doubt": 0}):
+            if not one["balanced"]:
+                faults.insert(0, "a campaign is not balanced")
+            if one["in_doubt"] or one.get("reported", {}).get("in_doubt_batches"):
+                faults.insert(0, "something is in doubt")
+        return list(dict.fromkeys(faults))
 
-    def _tell(self, shape: Mapping[str, Any], sink: Sink, seconds: float, faults: list[str]) -> None:
+    def _tell(self, shape: Mapping[str, Any], burst: Burst, sink: Sink, seconds: float, faults: Sequence[str]) -> None:
+        latency = burst.latency_ms(sink)
         if self._as_json:
-            print(json.dumps(shape, indent=2))
+            triggered = {**burst.shape, "latency": latency} if burst.shape else None
+            print(json.dumps({**shape, "triggered": triggered}, indent=2))
         else:
-            self._show.table(shape, sink.received, seconds)
+            triggered_mails = len(burst.mails(sink))
+            self._show.table(shape, sink.received - triggered_mails)
+            if burst.shape:
+                self._show.burst(burst, triggered_mails, latency)
+            self._show.say(f"\nSeconds: {seconds:.1f}")
             if self._serve:
                 self._show.mail(sink.folder)
         for fault in faults:
@@ -306,7 +328,7 @@ async def _ready(settings: Settings) -> bool:
 
 
 async def _registered(optimove: httpx2.AsyncClient) -> bool:
-    return len((await optimove.get("/_sim/listeners")).json()) >= 2
+    return len((await optimove.get("/_sim/listeners")).json()) >= 3
 
 
 async def _plan(optimove: httpx2.AsyncClient, recipients: int) -> None:
@@ -321,9 +343,7 @@ async def _plan(optimove: httpx2.AsyncClient, recipients: int) -> None:
         "customers": recipients,
     }
     for path, body in (("/_sim/campaigns", campaign), (f"/_sim/campaigns/{CAMPAIGN}/fire", {})):
-        answer = await optimove.post(path, json=body)
-        if answer.status_code != 200:
-            raise Failed(f"the simulator answered {path} with {answer.status_code}: {answer.text}")
+        await ask_simulator(optimove, path, body)
 
 
 async def _never() -> bool:

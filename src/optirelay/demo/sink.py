@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 
 from optirelay.clock import utc_now
@@ -27,7 +28,7 @@ class Sink:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.received = 0
-        self.message_ids: set[str] = set()
+        self.arrived_at: dict[str, datetime] = {}  # by what stands before the @ of its Message-ID, which is the sid
         self._receipts = (folder / "receipts.txt").open("a", encoding="utf-8", buffering=1)  # read while we run
 
     @asynccontextmanager
@@ -84,7 +85,8 @@ class Sink:
         found = _MESSAGE_ID.search(mail)
         message_id = found[1].decode(errors="replace") if found else f"none-{self.received}"
         self.received += 1
-        self.message_ids.add(message_id)
-        self._receipts.write(f"{utc_now().isoformat()}\t{','.join(recipients)}\t{message_id}\n")
+        now = utc_now()
+        self.arrived_at.setdefault(message_id.partition("@")[0], now)
+        self._receipts.write(f"{now.isoformat()}\t{','.join(recipients)}\t{message_id}\n")
         if self.received <= MOST_FILES:
             (self.folder / f"{self.received:05}.eml").write_bytes(mail)

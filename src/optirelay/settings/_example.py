@@ -68,7 +68,7 @@ listener_secret = "{listener}"    # part of the listener's URL
 # One table for each way to reach people; the name is yours, and template files use it.
 [tenants.{tenant}.channels.newsletter]
 scheduled_id = 504                       # Optimove's id of this channel, as it told you
-#triggered_id = 604                      # usually there is a second id for triggered campaigns
+#triggered_id = 604                      # its second id, for triggered campaigns: a message for each notification
 #kind = "email"                          # email | sms | push | inapp
 provider = "console"                     # prints, sends nothing | null: neither | smtp, webhook: each has a table below
 #address = "attribute:EMAIL"             # where Optimove has the address
@@ -77,6 +77,7 @@ from = "Example <news@example.com>"      # a template may say otherwise
 #rate = "100/s"                          # default: as fast as it goes
 #quiet_hours = "22:00-08:00"             # default: none; nothing is handed over then, by the clocks of timezone
 #expire_after = "24h"                    # up to this late a message still goes; later it is skipped
+#expire_triggered_after = "1h"           # the same of a triggered message, from when its notification came
 #timeout = "30s"                         # one call to the provider
 #tries = 12
 #retry_within = "4h"
