@@ -29,6 +29,8 @@ from optirelay.store.batches import TakenBatch
 T = TypeVar("T")
 
 LONGEST_SLEEP_SECONDS = 1.0
+LOOK_AGAIN_SECONDS = 0.05  # for a due batch, where nobody says that there is one
+TOGETHER_SECONDS = 0.02  # answers to triggered messages are written that came within so long
 DRAIN_SECONDS = 25.0  # at the end, for answers that are under way
 SLOT_AHEAD_SECONDS = sending.SLOT_AHEAD.total_seconds()
 SET_ASIDE_FOR = timedelta(minutes=10)
@@ -75,13 +77,15 @@ class Lane:
         self._given: set[asyncio.Task[None]] = set()  # groups that started elsewhere, on their way to the channel
         self._maybe_started: list[TakenBatch] = []  # by a commit that was not answered
         self._batch: TakenBatch | None = None
+        self._loop = asyncio.get_running_loop()
+        self._look_at = 0.0  # for a due batch, in the loop's time: there was none
         self._known: dict[TakenBatch, Known] = {}  # what became of started messages; not written yet
         self._under_way: dict[TakenBatch, set[int]] = {}  # started messages of which nothing is known
         self._unsure = False  # whether the last group started: its commit was not answered
         self._resting: dict[TakenBatch, datetime] = {}  # to be given back, with its due, once nothing is under way
         self._sends: set[asyncio.Task[None]] = set()
         self._wires: set[GroupWire] = set()
-        self._before: asyncio.Future[None] = asyncio.get_running_loop().create_future()  # the group before has begun
+        self._before: asyncio.Future[None] = self._loop.create_future()  # the group before has begun
         self._before.set_result(None)
         self._something = asyncio.Event()
         self._answered = asyncio.Event()
@@ -90,6 +94,7 @@ class Lane:
 
     def wake(self) -> None:
         """There may be something to do."""
+        self._look_at = 0.0
         self._something.set()
 
     def give(self, started: Started) -> None:
@@ -143,8 +148,9 @@ class Lane:
             await hand_back_unsent(self._ctx, self.tenant, self._maybe_started[0], set(), self._journal)
             self._maybe_started.pop(0)
         await self._give_back()
-        if self._batch is None and may_take():
+        if self._batch is None and may_take() and self._look_at <= self._loop.time():
             self._batch = await pipeline.take(self._ctx, self.tenant, self._name, triggered=self._triggered)
+            self._look_at = self._loop.time() + (LOOK_AGAIN_SECONDS if self._batch is None else 0.0)
         if self._batch is None:
             await self._idle(may_take)
             return
@@ -188,9 +194,12 @@ class Lane:
     async def _idle(self, may_take: Callable[[], bool]) -> None:
         """No batch to work on: write what is known, or sleep until one may be due."""
         if self._known:
+            if self._triggered:  # many small groups: a commit for each would keep others from theirs
+                await asyncio.sleep(TOGETHER_SECONDS)
             await self._write(lambda known: pipeline.write_answers(self._ctx, self.tenant, known))
         else:
             await self._sleep(await self._until_due() if may_take() else LONGEST_SLEEP_SECONDS)
+            self._look_at = 0.0
 
     async def _write(self, write: Callable[[Mapping[TakenBatch, Known]], Awaitable[T]]) -> T:
         """Have what is known written; where that fails it stays known. Written twice, it changes nothing."""

@@ -29,6 +29,7 @@ Settled = Accepted | Refused | Doubtful | Skip
 """What ends a message."""
 
 
+FEW = 100  # outcomes; more are copied
 _OUTCOME_TYPES = ("int4", "date", "int8", "text", "text", "text", "timestamptz", "text")
 _TAGS = msgspec.json.Decoder(dict[str, str]).decode
 
@@ -136,15 +137,39 @@ class Batches:
         ]
         if not rows:
             return
+        new = await self._add_outcomes(batch, rows, at) if len(rows) <= FEW else await self._copy_outcomes(rows)
+        for (state, reason), count in Counter((row[3], row[4]) for row in new).items():
+            batch.count(state, reason, count)
+        batch.begun += sum(row[2] > batch.started and row[3] != "skipped" for row in new)
+        if len(new) < len(rows):
+            added = {row[2] for row in new}
+            await self._merge(batch, [row for row in rows if row[2] not in added])
+
+    async def _copy_outcomes(self, rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+        """All of them, or, where one is there already, none."""
         try:
             async with self._connection.transaction():
                 await self._sql.copy("copy_outcomes", rows, _OUTCOME_TYPES)
         except errors.UniqueViolation:
-            await self._merge(batch, rows)
-            return
-        for (state, reason), count in Counter((row[3], row[4]) for row in rows).items():
-            batch.count(state, reason, count)
-        batch.begun += sum(row[2] > batch.started and row[3] != "skipped" for row in rows)
+            return []
+        return rows
+
+    async def _add_outcomes(
+        self, batch: LockedBatch, rows: list[tuple[Any, ...]], at: datetime
+    ) -> list[tuple[Any, ...]]:
+        """Those that are not there already: one statement instead of five."""
+        _, _, messages, states, reasons, provider_ids, _, workers = (list(column) for column in zip(*rows, strict=True))
+        added = await self._sql.values(
+            "add_outcomes",
+            planned_on=batch.planned_on,
+            messages=messages,
+            states=states,
+            reasons=reasons,
+            provider_ids=provider_ids,
+            at=at,
+            workers=workers,
+        )
+        return rows if len(added) == len(rows) else [row for row in rows if row[2] in set(added)]
 
     async def _merge(self, batch: LockedBatch, rows: list[tuple[Any, ...]]) -> None:
         await self._sql.do("incoming_outcomes")

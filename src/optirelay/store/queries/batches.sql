@@ -106,6 +106,15 @@ order by m.id;
 -- name: copy_outcomes
 copy outcome (tenant, planned_on, message, state, reason, provider_id, at, worker) from stdin (format binary);
 
+-- name: add_outcomes
+-- A few at once: those that are not there yet.
+insert into outcome (tenant, planned_on, message, state, reason, provider_id, at, worker)
+select %(tenant)s, %(planned_on)s, n.message, n.state::outcome_state, n.reason, n.provider_id, %(at)s, n.worker
+from unnest(%(messages)s::bigint[], %(states)s::text[], %(reasons)s::text[], %(provider_ids)s::text[], %(workers)s::text[])
+  as n (message, state, reason, provider_id, worker)
+on conflict do nothing
+returning message;
+
 -- name: incoming_outcomes
 create temporary table if not exists incoming_outcome (like outcome) on commit delete rows;
 
