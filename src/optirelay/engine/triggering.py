@@ -26,7 +26,7 @@ from optirelay.stages import sending, triggers
 from optirelay.store import Ledger, Notification
 from optirelay.store.batches import TakenBatch
 from optirelay.store.sids import sid_of
-from optirelay.store.triggers import Day, NewBatch
+from optirelay.store.triggers import Day, Looked, NewBatch
 
 FENCE = 1
 """Of a batch that has had no owner but the one that it came with."""
@@ -56,7 +56,9 @@ async def send_at_once(
     report_at = {one.campaign_id: first_report(ctx, ledger, channel, one.campaign_id) for one in received}
     days = await ledger.triggers.days(channel, ((one.campaign_id, one.day) for one in received), report_at=report_at)
     await _reopen(ledger, days, report_at)
-    new = await _added(ledger, days, received)
+    looked = await ledger.triggers.look(channel, received)
+    new = await _added(ledger, days, received, looked)
+    may_start = may_start and all(row.open for row in looked)
     batches, started = await _Planning(ctx, ledger, channel, may_start=may_start).plan(new)
     by_pass: dict[int, list[Triggered]] = {}
     for one in received:
@@ -97,26 +99,29 @@ class _New:
     number: int  # of their batch
     day: Day
     template_id: TemplateId | None
-    messages: Mapping[int, Triggered]
+    template_version: int | None
+    messages: Mapping[int, tuple[Triggered, Looked]]  # by number
 
 
 async def _added(
-    ledger: Ledger, days: Mapping[tuple[CampaignId, date], Day], received: Sequence[Triggered]
+    ledger: Ledger,
+    days: Mapping[tuple[CampaignId, date], Day],
+    received: Sequence[Triggered],
+    looked: Sequence[Looked],
 ) -> list[_New]:
     """Write what the ledger does not have yet."""
-    alike: dict[tuple[int, TemplateId | None], list[Triggered]] = {}
-    by_id = {day.id: day for day in days.values()}
-    for one in received:
-        alike.setdefault((days[one.campaign_id, one.day].id, one.recipient.template_id), []).append(one)
-    numbers = await ledger.batches.numbers(len(alike))
-    planned = [
-        _New(number, by_id[day], template_id, {number * MESSAGES_PER_BATCH + n: one for n, one in enumerate(of_it)})
-        for number, ((day, template_id), of_it) in zip(numbers, alike.items(), strict=True)
-    ]
+    alike: dict[tuple[CampaignId, date, TemplateId | None], list[tuple[Triggered, Looked]]] = {}
+    for one, row in zip(received, looked, strict=True):
+        alike.setdefault((one.campaign_id, one.day, one.recipient.template_id), []).append((one, row))
+    planned = []
+    for (campaign_id, day, template_id), of_it in alike.items():
+        first = of_it[0][1]
+        numbered = {first.batch * MESSAGES_PER_BATCH + place: both for place, both in enumerate(of_it)}
+        planned.append(_New(first.batch, days[campaign_id, day], template_id, first.template_version, numbered))
     added = await ledger.triggers.add_messages(
-        {n: (new.number, new.day, one) for new in planned for n, one in new.messages.items()}
+        {n: (new.number, new.day, one) for new in planned for n, (one, _) in new.messages.items()}
     )
-    kept = [replace(new, messages={n: one for n, one in new.messages.items() if n in added}) for new in planned]
+    kept = [replace(new, messages={n: both for n, both in new.messages.items() if n in added}) for new in planned]
     return [new for new in kept if new.messages]
 
 
@@ -134,79 +139,65 @@ class _Planning:
 
     async def plan(self, new: Sequence[_New]) -> tuple[list[NewBatch], list[Started]]:
         """The batches as they are to be written, and what of them starts."""
-        if not new:
-            return [], []
-        versions = await self._ledger.templates.versions(
-            self._channel, {of.template_id for of in new if of.template_id is not None}
-        )
-        left = await self._most()
-        messages = await self._messages(new)
+        left = await self._most() if new and self._may_start else 0
         planned: list[tuple[NewBatch, list[Message]]] = []
         for of in new:
-            version = None if of.template_id is None else versions.get(of.template_id)
-            batch, start = await self._batch(of, version, messages, left)
+            batch, start = await self._batch(of, left)
             left -= len(start)
             planned.append((batch, start))
         return [batch for batch, _ in planned], await self._started(planned)
 
     async def _most(self) -> int:
         """How many messages of the channel may start now."""
-        standing = await self._ledger.channels.standing(self._channel)
-        if not self._may_start or standing.paused or standing.stopped or standing.waits_until is not None:
-            return 0
         room = await room_in(self._ctx, self._ledger, self._channel, sending.MOST_AT_ONCE, triggered=True)
         return 0 if room.wait else room.most
 
-    async def _messages(self, new: Sequence[_New]) -> dict[int, Message]:
-        """Those that could be sent, with what is known of whether they may be."""
-        people = [
-            (number, of.day, one) for of in new for number, one in of.messages.items() if one.recipient.skip is None
-        ]
-        known = await self._ledger.triggers.permissions(self._channel, [one for _, _, one in people]) if people else []
-        return {
-            number: Message(
-                number,
-                sid_of(self._ledger.number, day.planned_on, number),
-                one.recipient.customer_id,
-                one.recipient.address or "",
-                one.recipient.send_at or self._now,
-                one.recipient.personalization,
-                permission.opted_in,
-                permission.suppressed,
-                one.fired,
-            )
-            for (number, day, one), permission in zip(people, known, strict=True)
-        }
+    def _message(self, number: int, of: _New, one: Triggered, looked: Looked) -> Message:
+        return Message(
+            number,
+            sid_of(self._ledger.number, of.day.planned_on, number),
+            one.recipient.customer_id,
+            one.recipient.address or "",
+            one.recipient.send_at or self._now,
+            one.recipient.personalization,
+            looked.opted_in,
+            looked.suppressed,
+            one.fired,
+        )
 
-    async def _batch(
-        self, of: _New, version: int | None, messages: Mapping[int, Message], left: int
-    ) -> tuple[NewBatch, list[Message]]:
-        skips = {number: one.recipient.skip for number, one in of.messages.items() if one.recipient.skip is not None}
-        ready = [messages[number] for number in of.messages if number in messages]
-        if of.day.state == CampaignState.CANCELLED:
-            skips |= dict.fromkeys((message.number for message in ready), Skip.CANCELLED)
-            ready = []
+    async def _batch(self, of: _New, left: int) -> tuple[NewBatch, list[Message]]:
+        skips: dict[int, Skip] = {}
+        ready: list[Message] = []
+        for number, (one, looked) in of.messages.items():
+            if (skip := one.recipient.skip) is not None:
+                skips[number] = skip
+            elif of.day.state == CampaignState.CANCELLED:
+                skips[number] = Skip.CANCELLED
+            else:
+                ready.append(self._message(number, of, one, looked))
         can_start = of.day.state != CampaignState.PAUSED and left > 0
-        group = await self._group(of, version, ready[:left] if can_start else [])
+        group = await self._group(of, ready[:left] if can_start else [])
         skips |= group.skips
-        started = max([0, *(message.number for message in group.start)])
         due_at = group.next_due_at or self._now
-        if ready and version is None:
-            due_at = min(due for due in map(self._expiry, ready))
+        if ready and of.template_version is None:
+            due_at = min(self._expiry(message) for message in ready)
         batch = NewBatch(
-            *(of.number, of.day, of.template_id, version, of.messages, skips, len(group.start)),
-            started=started,
+            *(of.number, of.day, of.template_id, of.template_version),
+            messages={number: one for number, (one, _) in of.messages.items()},
+            skips=skips,
+            begun=len(group.start),
+            started=max([0, *(message.number for message in group.start)]),
             due_at=due_at,
         )
         return batch, group.start
 
-    async def _group(self, of: _New, version: int | None, ready: Sequence[Message]) -> sending.Group:
+    async def _group(self, of: _New, ready: Sequence[Message]) -> sending.Group:
         if not ready or of.template_id is None:
             return sending.Group()
         return sending.next_group(
             ready,
             self._now,
-            required=await required_tags(self._ctx, self._ledger, self._channel, of.template_id, version),
+            required=await required_tags(self._ctx, self._ledger, self._channel, of.template_id, of.template_version),
             only_to=self._settings.only_to,
             expire_after=self._settings.expire_triggered_after,
             quiet=self._quiet,

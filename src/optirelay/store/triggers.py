@@ -26,12 +26,15 @@ class Day:
 
 
 @dataclass(frozen=True, slots=True)
-class Permission:
-    """Whether somebody may be written to, as far as it is known."""
+class Looked:
+    """What is known of a message before it is written."""
 
     place: int
-    opted_in: bool | None
-    suppressed: bool
+    batch: int  # the number of the batch that it is in where it is the first of its kind
+    opted_in: bool | None  # what its customer said of the channel
+    suppressed: bool  # whether nobody writes to its address
+    template_version: int | None  # None: the template is not ours
+    open: bool  # whether anything of the channel may start
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,14 +108,15 @@ class Triggers:
                 columns[name].append(value)
         return frozenset(await self._sql.values("add_messages", **columns))
 
-    async def permissions(self, channel: ChannelName, people: Sequence[Triggered]) -> list[Permission]:
-        """Of each, in their order, what is known of whether they may be written to."""
+    async def look(self, channel: ChannelName, people: Sequence[Triggered]) -> list[Looked]:
+        """Of each, in their order, what has to be known before it is written."""
         return await self._sql.rows(
-            Permission,
-            "permissions",
+            Looked,
+            "look",
             channel=channel,
             customers=[one.recipient.customer_id for one in people],
             addresses=[one.recipient.address for one in people],
+            templates=[one.recipient.template_id for one in people],
         )
 
     async def add(

@@ -46,14 +46,22 @@ order by n.campaign, n.customer_id, n.template_id, n.occurrence
 on conflict do nothing
 returning id;
 
--- name: permissions
--- What customers said of the channel, and whether nobody writes to an address.
-select i.place::int as place,
+-- name: look
+-- Of each of these messages: what its customer said of the channel, whether nobody writes to its address, its template's version, and the
+-- number of a batch that it may be the first of. And whether the channel is open.
+select i.place::int as place, nextval(pg_get_serial_sequence('batch', 'id')) as batch,
        (select s.opted_in from subscription s
         where s.tenant = %(tenant)s and s.channel = %(channel)s and s.customer_id = i.customer_id) as opted_in,
        (select true from suppression s
-        where s.tenant = %(tenant)s and s.address = lower(i.address) and s.channel in ('', %(channel)s) limit 1) is not null as suppressed
-from unnest(%(customers)s::text[], %(addresses)s::text[]) with ordinality as i (customer_id, address, place)
+        where s.tenant = %(tenant)s and s.address = lower(i.address) and s.channel in ('', %(channel)s) limit 1) is not null as suppressed,
+       (select t.version from template t
+        where t.tenant = %(tenant)s and t.channel = %(channel)s and t.template_id = i.template_id) as template_version,
+       h.open
+from (
+  select paused_at is null and stopped_at is null and (waits_until is null or waits_until < clock_timestamp()) as open
+  from channel where tenant = %(tenant)s and name = %(channel)s
+) h,
+unnest(%(customers)s::text[], %(addresses)s::text[], %(templates)s::int[]) with ordinality as i (customer_id, address, template_id, place)
 order by place;
 
 -- name: add
