@@ -19,7 +19,10 @@ from optirelay.store.embedded import EmbeddedPostgres
 
 os.environ.pop("PYTHONUNBUFFERED", None)  # programs that tests start write as they do for everybody
 
-LONG = ("test_ledger_model.py", "test_crash.py", "test_killed.py", "test_events_in_any_order.py", "test_demo.py")
+LONG = (
+    *("test_ledger_model.py", "test_crash.py", "test_killed.py", "test_events_in_any_order.py", "test_demo.py"),
+    "test_malformed_notifications.py",
+)
 """Where single tests take from ten seconds to two minutes; the longest first."""
 
 

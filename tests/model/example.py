@@ -21,14 +21,20 @@ from tests.model.cuts import Cut, Killed
 from tests.model.look import JobRow, Look, Place
 from tests.model.promises import Story, check
 from tests.model.worker import Worker
-from tests.model.world import CHANNELS, FIRST_CHANNEL_ID, TEMPLATES, World
+from tests.model.world import CHANNELS, FIRST_CHANNEL_ID, FIRST_TRIGGERED_ID, TEMPLATES, World
 
 T = TypeVar("T")
 
 FIRST_CAMPAIGN = 9001
+FIRST_TRIGGERED = 9501
 JOBS = {job.name: job for job in pipeline.JOBS}
 Recipients = Sequence[tuple[int, int, str]]
 """Customer, template, and whether the message goes `now`, `later` or, for want of an address, `nowhere`."""
+Trigger = tuple[int, int, int, str]
+"""Campaign, customer, template, and whether the message goes `now` or, for want of an address, `nowhere`."""
+
+
+_BEGUN_NOW = "update batch set begun_at = %s where triggered and begun_at < '2031-01-01'"  # by the database's clock
 
 
 class Example:
@@ -45,6 +51,8 @@ class Example:
         self._started = 0  # workers
         self._rows = 0
         self._occasions = 0
+        self.triggers: list[Trigger] = []  # that were met, each with a message of its own
+        self._told: list[int] = []  # of these: told, and not accepted yet
 
     # --- steps --------------------------------------------------------------------------------------------------------
 
@@ -65,6 +73,7 @@ class Example:
         note(f"{by.name if by else 'somebody'}: {doing}{'' if cut is None else f', {cut.how} at {cut.at}'}")
         self._note_changes(before)
         self._take_pages()
+        self._take_triggers()
         check(before, self.now, self.story, self.workers, doing)
         self.broken = False
         return value
@@ -81,7 +90,9 @@ class Example:
 
     def _take_pages(self) -> None:
         """Whoever is in a page that the ledger took is planned, but for customers that an earlier pass had."""
-        new = set(self.now.rows.pages) - self.story.pages
+        scheduled = {row.id for row in self.now.rows.campaigns if row.kind == "scheduled"}
+        passes = {row.id for row in self.now.rows.passes if row.campaign in scheduled}
+        new = {page for page in self.now.rows.pages if page[0] in passes} - self.story.pages
         assert len(new) <= 1
         for pass_, _, _ in new:
             campaign = next(row.campaign for row in self.now.rows.passes if row.id == pass_)
@@ -91,6 +102,17 @@ class Example:
                 if not had - {pass_}:
                     self.story.planned.setdefault((campaign, customer, template, occurrence), pass_)
         self.story.pages |= new
+
+    def _take_triggers(self) -> None:
+        """All that was told is accepted, or nothing of it."""
+        if self.now.rows.notifications:
+            return
+        days = {row.campaign_id: row.id for row in self.now.rows.campaigns if row.kind == "triggered"}
+        for number in self._told:
+            campaign, customer, template, _ = self.triggers[number]
+            key = (days[str(campaign)], f"C-{customer}", TEMPLATES[template], _name(number))
+            self.story.planned.setdefault(key, 0)
+        self._told = []
 
     # --- Optimove -----------------------------------------------------------------------------------------------------
 
@@ -115,13 +137,61 @@ class Example:
         """Optimove cancels a campaign."""
         self._tell({"EventTypeID": 4, "CampaignID": campaign}, cut)
 
+    def meet(self, triggers: Sequence[Trigger], again: Sequence[int], by: Worker | None, cut: Cut | None) -> None:
+        """Customers meet triggers; and some of what was told before is told `again`, in another spelling."""
+        first = len(self.triggers)
+        self.triggers += triggers
+        told = [*range(first, len(self.triggers)), *again]
+        channel_id = FIRST_TRIGGERED_ID + list(CHANNELS).index(self.story.channel)
+        bodies = [self._trigger(number, channel_id, again=place >= len(triggers)) for place, number in enumerate(told)]
+        self._told += told
+        self._keep(*bodies)
+        self.accept(cut, by)
+
+    def _trigger(self, number: int, channel_id: int, *, again: bool) -> dict[str, Any]:
+        campaign, customer, template, when = self.triggers[number]
+        stamp = f"2031-04-02{'T' if again else ' '}08:{number // 60:02}:{number % 60:02}"
+        address = {} if when == "nowhere" else {"EMAIL": f"c{customer}@example.com"}
+        ids = {"CampaignID": campaign, "ActionID": 214, "ChannelID": channel_id, "TemplateID": TEMPLATES[template]}
+        if again:
+            ids = {name.upper(): str(value) for name, value in ids.items()}  # type: ignore[misc]
+        return {
+            "eventTypeID": 11,
+            "timeStamp": stamp,
+            "customerID": f"C-{customer}",
+            "triggerName": _name(number),
+            **ids,
+            "personalization": address,
+        }
+
     def _tell(self, notification: dict[str, Any], cut: Cut | None) -> None:
-        self.world.run(self.world.ctx.store.keep_notifications([(ACME, msgspec.json.encode(notification))]))
+        self._keep(notification)
         self.accept(cut)
 
-    def accept(self, cut: Cut | None = None) -> None:
-        """What Optimove told is read."""
-        self.do("accept", pipeline.accept(self.world.ctx), cut)
+    def _keep(self, *notifications: dict[str, Any]) -> None:
+        """They arrive: now, as workers take it."""
+        bodies = [(ACME, msgspec.json.encode(notification)) for notification in notifications]
+        self.world.run(self.world.ctx.store.keep_notifications(bodies))
+        self.world.sql.execute("update notification set received_at = %s where state = 'new'", (utc_now(),))
+
+    def accept(self, cut: Cut | None = None, by: Worker | None = None) -> None:
+        """What Optimove told is read; by a worker, who sends at once what triggers call for."""
+        work = pipeline.accept(self.world.ctx) if by is None else pipeline.accept(by.ctx, by)
+        self.do("accept", work, cut, by=by)
+        self.world.sql.execute(_BEGUN_NOW, (utc_now(),))
+
+    def add_up(self) -> None:
+        """Counters of triggered batches that are done go into their day's."""
+
+        async def add() -> None:
+            async with self.world.ctx.store.transaction() as everyone:
+                await everyone.add_up(1000, after=timedelta(0))
+
+        self.do("add_up", add())
+
+    def put_reports(self) -> None:
+        """Campaigns of which Optimove is to be told by now."""
+        self.do("put_reports", pipeline.put_due_reports(self.world.ctx))
 
     def _row(self, customer: int, template: int, when: str) -> dict[str, Any]:
         self._rows += 1  # so that no two batches are due at the same time
@@ -230,6 +300,10 @@ class Example:
     def campaign_id(self, number: int) -> str:
         """Optimove's id of a campaign."""
         return CampaignId(self.now.campaigns[number].campaign_id)
+
+
+def _name(number: int) -> str:
+    return f"trigger {number}"
 
 
 def _occurrence(text: str) -> str:

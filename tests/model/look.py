@@ -13,13 +13,14 @@ import psycopg
 _LOOK = """
 select json_build_object(
   'messages', (select coalesce(json_agg(json_build_array(m.id, m.planned_on, m.campaign, m.batch, m.pass, m.customer_id,
-      m.template_id, encode(m.occurrence, 'hex'), o.state, o.reason) order by m.id), '[]')
+      m.template_id, coalesce(m.trigger_name, encode(m.occurrence, 'hex')), o.state, o.reason) order by m.id), '[]')
     from message m left join outcome o on o.tenant = m.tenant and o.planned_on = m.planned_on and o.message = m.id),
   'batches', (select coalesce(json_agg(json_build_array(id, campaign, owner, fence, started, tries, repeats, total,
       begun, accepted, in_doubt, skipped, refused, done_at is not null, told, lease_until > clock_timestamp(),
       due_at <= %(now)s) order by id), '[]')
     from batch),
-  'campaigns', (select coalesce(json_agg(json_build_array(id, campaign_id, state) order by id), '[]') from campaign),
+  'campaigns', (select coalesce(json_agg(json_build_array(id, campaign_id, state, kind) order by id), '[]')
+    from campaign),
   'passes', (select coalesce(json_agg(json_build_array(id, campaign, number, state) order by id), '[]') from pass),
   'pages', (select coalesce(json_agg(json_build_array(pass, reading, skip)), '[]') from page),
   'reports', (select coalesce(json_agg(json_build_array(id, campaign, call, state, encode(body, 'hex')) order by id),
@@ -42,7 +43,7 @@ class MessageRow(msgspec.Struct, frozen=True, array_like=True):
     pass_: int
     customer: str
     template: int | None
-    occurrence: str
+    occurrence: str  # of a triggered one the name of its trigger, which no two distinct ones share
     outcome: str | None
     reason: str | None
 
@@ -75,6 +76,7 @@ class CampaignRow(msgspec.Struct, frozen=True, array_like=True):
     id: int
     campaign_id: str
     state: str
+    kind: str
 
 
 class PassRow(msgspec.Struct, frozen=True, array_like=True):

@@ -14,14 +14,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 from hypothesis.strategies import SearchStrategy
 
 from optirelay.engine import operate
-from optirelay.engine.context import Context
 from optirelay.engine.operate import Decision
-from optirelay.model import Answer, ChannelName, Later, Refusal, Refused
+from optirelay.model import Answer, CampaignKind, ChannelName, Later, Refusal, Refused
 from tests.conftest import MakeSettings
 from tests.house import ACME
 from tests.model.cuts import Cut, How
 from tests.model.ending import all_ends
-from tests.model.example import FIRST_CAMPAIGN, Example, Recipients
+from tests.model.example import FIRST_CAMPAIGN, FIRST_TRIGGERED, Example, Recipients, Trigger
 from tests.model.look import CampaignRow
 from tests.model.outside import Fate, Trouble
 from tests.model.worker import Worker
@@ -33,6 +32,7 @@ STEPS_PER_EXAMPLE = 80
 EXAMPLES = STEPS // 52  # some examples are shorter
 MOST_WORKERS = 3
 MOST_PASSES = 8
+MOST_TRIGGERS = 30
 
 PICK = st.integers(0, 7)  # one of several, however many there are
 CUTS = st.one_of(
@@ -44,6 +44,16 @@ WHEN = st.sampled_from(["now", "now", "now", "later", "nowhere"])
 ROWS = st.lists(
     st.tuples(st.integers(0, 9), st.integers(0, 1), WHEN), min_size=2, max_size=8, unique_by=lambda row: row[0]
 )
+TRIGGERS = st.lists(
+    st.tuples(
+        st.sampled_from([FIRST_TRIGGERED, FIRST_TRIGGERED + 1]),
+        st.integers(0, 4),
+        st.integers(0, 1),
+        st.sampled_from(["now", "now", "now", "nowhere"]),
+    ),
+    max_size=3,
+)
+COMMIT_CUTS = st.one_of(st.none(), st.builds(Cut, st.sampled_from([*How, How.UNANSWERED]), st.just(0)))
 SOON, LATER, TOO_LATE = timedelta(seconds=25), timedelta(minutes=20), timedelta(hours=25)
 WHILES = st.sampled_from([SOON, SOON, SOON, LATER, LATER, timedelta(hours=5), TOO_LATE])
 TROUBLES = (
@@ -60,7 +70,7 @@ TROUBLES = (
 """Acts some of which an example leaves out, so that others come more often one after another."""
 REFUSALS: Sequence[Answer] = (Refused(Refusal.RENDER_FAILED, "no such filter"), Later("no room"))
 
-Command = Callable[[Context, str, str, str], Coroutine[Any, Any, object]]
+Command = Callable[..., Coroutine[Any, Any, object]]
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., None])
 
@@ -123,19 +133,41 @@ class LedgerMachine(RuleBasedStateMachine):
 
     # --- Optimove, and the jobs that it puts --------------------------------------------------------------------------
 
-    @act(2, lambda self: len(self.example.now.rows.passes) < MOST_PASSES, which=PICK, rows=ROWS, cut=CUTS)
+    @act(2, lambda self: self.passes() < MOST_PASSES, which=PICK, rows=ROWS, cut=CUTS)
     def announce(self, which: int, rows: Recipients, cut: Cut | None) -> None:
-        open_ones = [int(campaign.campaign_id) for campaign in self.campaigns("open", "paused", "complete")]
-        latest = max((int(row.campaign_id) for row in self.example.now.rows.campaigns), default=FIRST_CAMPAIGN - 1)
+        scheduled = [row for row in self.example.now.rows.campaigns if row.kind == "scheduled"]
+        open_ones = [int(row.campaign_id) for row in scheduled if row.state != "cancelled"]
+        latest = max((int(row.campaign_id) for row in scheduled), default=FIRST_CAMPAIGN - 1)
         self.example.announce(self.one_of([latest + 1, *open_ones], which), rows, cut)
+
+    @act(
+        4,
+        lambda self: len(self.example.triggers) < MOST_TRIGGERS,
+        triggers=TRIGGERS,
+        again=st.lists(PICK, max_size=2),
+        who=st.none() | PICK,
+        cut=COMMIT_CUTS,
+    )
+    def meet(self, triggers: list[Trigger], again: list[int], who: int | None, cut: Cut | None) -> None:
+        known = len(self.example.triggers) + len(triggers)
+        repeats = [place % known for place in again] if known else []
+        self.example.meet(triggers, repeats, self.somebody(who), cut)
+
+    @act(1, lambda self: any(row.kind == "triggered" for row in self.example.now.rows.campaigns))
+    def add_up(self) -> None:
+        self.example.add_up()
+
+    @act(1, lambda self: any(row.kind == "triggered" for row in self.example.now.rows.campaigns))
+    def put_reports(self) -> None:
+        self.example.put_reports()
 
     @act(1, lambda self: self.example.now.rows.campaigns, which=PICK, cut=CUTS)
     def optimove_cancels(self, which: int, cut: Cut | None) -> None:
         self.example.call_off(int(self.one_of(self.example.now.rows.campaigns, which).campaign_id), cut)
 
-    @act(1, lambda self: self.example.now.rows.notifications, cut=CUTS)
-    def accept(self, cut: Cut | None) -> None:
-        self.example.accept(cut)
+    @act(1, lambda self: self.example.now.rows.notifications, who=st.none() | PICK, cut=CUTS)
+    def accept(self, who: int | None, cut: Cut | None) -> None:
+        self.example.accept(cut, self.somebody(who))
 
     @act(
         3,
@@ -257,7 +289,8 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def command(self, command: Command, campaign: CampaignRow, cut: Cut | None) -> None:
         """What the operator has done with a campaign."""
-        work = command(self.world.ctx, ACME, campaign.campaign_id, self.example.story.channel)
+        kind = CampaignKind(campaign.kind)
+        work = command(self.world.ctx, ACME, campaign.campaign_id, self.example.story.channel, kind=kind)
         self.example.operate(command.__name__, work, cut)
 
     def campaigns(self, *states: str) -> list[CampaignRow]:
@@ -276,7 +309,7 @@ class LedgerMachine(RuleBasedStateMachine):
         due = any(batch.due and not batch.done and not batch.leased for batch in self.example.now.rows.batches)
         if due and not self.example.now.rows.paused:
             return self.example.workers
-        return [worker for worker in self.example.workers if worker.held() or worker.known]
+        return [worker for worker in self.example.workers if worker.held() or worker.known or worker.maybe]
 
     def owners(self) -> list[str]:
         """Workers that hold a batch."""
@@ -286,6 +319,15 @@ class LedgerMachine(RuleBasedStateMachine):
         """Workers that live, and hold a batch whose lease has lapsed."""
         lapsed = {batch.owner for batch in self.example.now.rows.batches if not batch.done and batch.leased is False}
         return [worker for worker in self.example.workers if worker.name in lapsed]
+
+    def passes(self) -> int:
+        """How many there are of scheduled campaigns."""
+        triggered = {row.id for row in self.example.now.rows.campaigns if row.kind == "triggered"}
+        return sum(row.campaign not in triggered for row in self.example.now.rows.passes)
+
+    def somebody(self, who: int | None) -> Worker | None:
+        """One of the workers; None where there is none, or nobody is meant."""
+        return None if who is None or not self.example.workers else self.one_of(self.example.workers, who)
 
     def waiting(self) -> list[Worker]:
         """Workers with messages that have not left."""

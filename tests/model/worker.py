@@ -1,6 +1,6 @@
 """A worker, one step at a time: it does what `lane` and `wire` do, in their order, until it is stopped or killed."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -12,6 +12,7 @@ from optirelay.clock import utc_now
 from optirelay.engine.context import Context
 from optirelay.engine.journal import ENDING, Journal
 from optirelay.engine.settle import Known, hand_back_unsent
+from optirelay.engine.starting import Started
 from optirelay.model import Answer, ChannelName, Doubtful, Message, Sid
 from optirelay.store import StoreUnavailable
 from optirelay.store.batches import TakenBatch
@@ -32,7 +33,7 @@ class Try:
 
 
 class Worker:
-    """One lane with a journal of its own."""
+    """A lane of scheduled and one of triggered messages in one, with a journal of its own."""
 
     def __init__(self, ctx: Context, channel: ChannelName, provider: Provider, folder: Path, name: str) -> None:
         self.name = name
@@ -45,18 +46,39 @@ class Worker:
         self.batch: TakenBatch | None = None
         self.known: dict[TakenBatch, Known] = {}
         self.unsure = False
+        self.maybe: list[TakenBatch] = []  # triggered, started by a commit that was not answered
         self.resting: dict[TakenBatch, datetime] = {}
         self.waiting: list[Try] = []  # started and not begun
         self.on_wire: list[Try] = []  # begun and not answered
 
     # --- what a lane does, a transaction at a time --------------------------------------------------------------------
 
+    @property
+    def may_start(self) -> bool:
+        """Its clock is right."""
+        return True
+
+    def give(self, started: Sequence[Started]) -> None:
+        """Groups of triggered messages that started as they were accepted."""
+        for one in started:
+            self.waiting += [Try(one.batch, message.number, message.sid) for message in one.begun.start]
+            if not one.begun.over:
+                self.resting[one.batch] = one.begun.next_due_at or utc_now()
+
+    def maybe_started(self, started: Sequence[Started]) -> None:
+        """The same, where the commit was not answered: nothing of them has left."""
+        self.maybe += [one.batch for one in started]
+
     async def turn(self, most: int) -> list[Message] | None:
         """The next thing that a lane would do; the group, where one started. StoreUnavailable as there."""
+        if self.maybe:
+            await hand_back_unsent(self.ctx, ACME, self.maybe[0], set(), self._journal)
+            self.maybe.pop(0)
+            return None
         if await self._gave_back():
             return None
         if self.batch is None:
-            self.batch = await pipeline.take(self.ctx, ACME, self._channel)
+            self.batch = await self._take()
             if self.batch is None and self.known:
                 await self._write(lambda known: pipeline.write_answers(self.ctx, ACME, known))
             return None
@@ -65,6 +87,10 @@ class Worker:
             self.unsure = False
             return None
         return await self._begin(self.batch, most)
+
+    async def _take(self) -> TakenBatch | None:
+        triggered = await pipeline.take(self.ctx, ACME, self._channel, triggered=True)
+        return triggered or await pipeline.take(self.ctx, ACME, self._channel)
 
     async def _begin(self, batch: TakenBatch, most: int) -> list[Message]:
         self.unsure = True
@@ -161,6 +187,8 @@ class Worker:
             self.hear(0, silent=True)
         try:
             await self._write(lambda known: pipeline.write_answers(self.ctx, ACME, known))
+            for batch in self.maybe:
+                await hand_back_unsent(self.ctx, ACME, batch, set(), self._journal)
             if self.unsure and self.batch is not None:
                 await hand_back_unsent(self.ctx, ACME, self.batch, self.spoken_for(self.batch), self._journal)
             if self.batch is not None:

@@ -36,11 +36,12 @@ CHANNELS: Mapping[ChannelName, tuple[type[Provider], dict[str, str]]] = {
     ChannelName("pushes"): (ReplaceableProvider, {}),
 }
 FIRST_CHANNEL_ID = 500
+FIRST_TRIGGERED_ID = 600
 TEMPLATES = (17, 18)
 _EMPTY = (
-    "truncate campaign, pass, page, batch, message, personalization, outcome, attempt, event, report_batch, audit, "
-    "told_metric, problem, callback, delivery_event, counted_event, subscription, subscription_statement, suppression, "
-    " notification, worker, budget, key_call, procrastinate_jobs, procrastinate_events "
+    "truncate campaign, pass, page, batch, day_total, message, personalization, outcome, attempt, event, report_batch, "
+    "audit, told_metric, problem, callback, delivery_event, counted_event, subscription, subscription_statement, "
+    "suppression, notification, worker, budget, key_call, procrastinate_jobs, procrastinate_events "
     "restart identity cascade"
 )
 _BEGINNING = datetime(2031, 4, 2, 7, tzinfo=UTC)
@@ -105,11 +106,15 @@ class World:
                 await keep_template(ledger, channel, TemplateId(number), key=key, name=key, content=content)
 
 
+def _ids(place: int) -> dict[str, int]:
+    return {"scheduled_id": FIRST_CHANNEL_ID + place, "triggered_id": FIRST_TRIGGERED_ID + place}
+
+
 @contextmanager
 def open_world(make_settings: MakeSettings, database: str, folder: Path) -> Iterator[World]:
     """The world, until the end."""
     channels = {
-        name: {"kind": "email", "provider": "null", "scheduled_id": FIRST_CHANNEL_ID + place, "tries": 3, **how}
+        name: {"kind": "email", "provider": "null", "tries": 3, **_ids(place), **how}
         for place, (name, (_, how)) in enumerate(CHANNELS.items())
     }
     settings = make_settings(

@@ -1,6 +1,7 @@
 """A notification of a customer who met a trigger becomes one message: to whom, by which template, with what."""
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from hashlib import blake2b, sha256
@@ -109,13 +110,12 @@ def _stranger(digest: bytes) -> CustomerId:
 
 def _day(occasion: str | None, received_at: datetime) -> date:
     """The day of the time stamp: the same notification has the same one whenever it comes again."""
-    try:
+    day = day_of(received_at)
+    with suppress(ValueError, OverflowError):  # no time at all; one that other zones have no year for
         stamped = None if occasion is None else datetime.fromisoformat(occasion)
-    except ValueError:
-        stamped = None
-    if stamped is None or stamped.tzinfo is None:
-        return day_of(received_at)
-    return min(max(stamped.astimezone(UTC).date(), FIRST_DAY), LAST_DAY)
+        if stamped is not None and stamped.tzinfo is not None:
+            day = stamped.astimezone(UTC).date()
+    return min(max(day, FIRST_DAY), LAST_DAY)
 
 
 def _occurrence(occasion: str | None, action_id: str | None, digest: bytes) -> bytes:
