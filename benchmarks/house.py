@@ -111,6 +111,15 @@ class House:
         """Have the simulator announce it."""
         self.optimove.post(f"/_sim/campaigns/{campaign_id}/fire").raise_for_status()
 
+    def fetched(self, campaign_id: str) -> bool:
+        """Whether all of it was read."""
+        row = self.database.execute(
+            "select count(*) > 0 and bool_and(p.state = 'done') from pass p join campaign c on c.id = p.campaign"
+            " where c.campaign_id = %s",
+            (campaign_id,),
+        ).fetchone()
+        return row is not None and bool(row[0])
+
     def over(self, campaign_id: str) -> bool:
         """Whether all of it was read and sent."""
         row = self.database.execute(
