@@ -310,6 +310,8 @@ async def write_batch(ctx: Context, ledger: Ledger, batch: LockedBatch) -> None:
         await ledger.problems.mended(ProblemKind.BATCH_SET_ASIDE, subject=f"batch {batch.id}")
         if not batch.triggered:  # theirs is complete whenever nothing is under way
             await _close_if_done(ctx, ledger, batch.campaign)
+        elif not batch.in_doubt:
+            await troubles.mend_doubts(ledger, batch.campaign)
 
 
 async def _close_if_done(ctx: Context, ledger: Ledger, campaign: int) -> None:

@@ -123,3 +123,47 @@ async def test_what_a_commit_started_that_was_not_answered_leaves_once(
         await run_until(house, lane, channel, 6)
         await assert_each_was_sent_once(house, channel, 6)
         await house.audit()
+
+
+async def test_a_worker_that_ends_after_such_a_commit_leaves_it_to_the_next(
+    make_settings: MakeSettings, database: str, tmp_path: Path
+) -> None:
+    channel = Hold()
+    async with (
+        open_triggered(make_settings, workers=0) as house,
+        cuttable(house, database, channel) as (ctx, line),
+    ):
+        await told(house, *BODIES[:1])
+        async with lane_of(ctx, "w1", tmp_path / "journals") as (mine, lane):
+            with line.cut(Cut(How.UNANSWERED, 0)), pytest.raises(StoreUnavailable):
+                await pipeline.accept(mine, LaneAsStarter(lane))
+            stop = asyncio.Event()
+            stop.set()
+            await lane.run(stop, may_take=lambda: True)
+        async with lane_of(ctx, "w2", tmp_path / "journals") as (_, following):
+            await run_until(house, following, channel, 1)
+        await assert_each_was_sent_once(house, channel, 1)
+
+
+async def test_the_same_where_a_lane_began_it(make_settings: MakeSettings, database: str, tmp_path: Path) -> None:
+    channel = Hold()
+    async with (
+        open_triggered(make_settings, workers=0) as house,
+        cuttable(house, database, channel) as (ctx, line),
+    ):
+        await told(house, *BODIES[:1])
+        await pipeline.accept(ctx)
+        async with lane_of(ctx, "w1", tmp_path / "journals") as (_, lane):
+            stop = asyncio.Event()
+            with line.cut(Cut(How.UNANSWERED, 1)):  # it takes the batch, and begins
+                running = asyncio.create_task(lane.run(stop, may_take=lambda: True))
+                await house.until(lambda: is_sending(house), 20)
+                stop.set()
+                await running
+        async with lane_of(ctx, "w2", tmp_path / "journals") as (_, following):
+            await run_until(house, following, channel, 1)
+        await assert_each_was_sent_once(house, channel, 1)
+
+
+async def is_sending(house: House) -> bool:
+    return bool((await shape_of(house))["sending"])

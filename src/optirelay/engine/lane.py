@@ -144,9 +144,7 @@ class Lane:
 
     async def _turn(self, may_take: Callable[[], bool]) -> None:
         self._something.clear()
-        while self._maybe_started:
-            await hand_back_unsent(self._ctx, self.tenant, self._maybe_started[0], set(), self._journal)
-            self._maybe_started.pop(0)
+        await self._hand_back_maybe_started()
         await self._give_back()
         if self._batch is None and may_take() and self._look_at <= self._loop.time():
             self._batch = await pipeline.take(self._ctx, self.tenant, self._name, triggered=self._triggered)
@@ -156,8 +154,7 @@ class Lane:
             return
         batch, most = self._batch, sending.most_at_once(self._rate, self._handled)
         await self._way()
-        if self._unsure:
-            await hand_back_unsent(self._ctx, self.tenant, batch, self._spoken_for(batch), self._journal)
+        await self._hand_back_unsure(batch)
         self._unsure = True
         begun = await self._write(
             lambda known: pipeline.begin(self._ctx, self.tenant, batch, known, channel=self._name, most=most)
@@ -339,6 +336,16 @@ class Lane:
         if not under_way:
             self._under_way.pop(batch, None)
 
+    async def _hand_back_maybe_started(self) -> None:
+        while self._maybe_started:
+            await hand_back_unsent(self._ctx, self.tenant, self._maybe_started[0], set(), self._journal)
+            self._maybe_started.pop(0)
+
+    async def _hand_back_unsure(self, batch: TakenBatch) -> None:
+        if self._unsure:
+            await hand_back_unsent(self._ctx, self.tenant, batch, self._spoken_for(batch), self._journal)
+            self._unsure = False
+
     async def _give_back(self) -> None:
         """Batches whose next message is not due, once all that was started of them is written."""
         for batch, due_at in list(self._resting.items()):
@@ -386,7 +393,9 @@ class Lane:
             await asyncio.gather(*late, return_exceptions=True)
         try:
             await self._write(lambda known: pipeline.write_answers(self._ctx, self.tenant, known))
+            await self._hand_back_maybe_started()
             if self._batch is not None:
+                await self._hand_back_unsure(self._batch)
                 self._resting.setdefault(self._batch, utc_now())
             await self._give_back()
         except StoreUnavailable as error:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from optirelay.clock import utc_now
+from optirelay.engine import troubles
 from optirelay.engine.context import Context
 from optirelay.engine.journal import DeadJournal, Journal
 from optirelay.model import (
@@ -67,6 +68,8 @@ async def write_known(ctx: Context, ledger: Ledger, known: Mapping[TakenBatch, K
             await ledger.batches.write(written)
             if written.done and not written.triggered:
                 ended.append(written.campaign)
+            elif written.done and not written.in_doubt and batch.fence != taken.fence:
+                await troubles.mend_doubts(ledger, written.campaign)
     return ended
 
 
@@ -100,6 +103,8 @@ async def hand_back_unsent(
             touched = await settle_late(ctx, ledger, batch, Known(handed_back=unsent), ctx.worker)
         for written in touched:
             await ledger.batches.write(written)
+            if written.triggered and written.done and not written.in_doubt:
+                await troubles.mend_doubts(ledger, written.campaign)
 
 
 async def hand_back(ledger: Ledger, batch: LockedBatch, messages: Sequence[int]) -> None:
