@@ -158,17 +158,12 @@ class Batches:
         self, batch: LockedBatch, rows: list[tuple[Any, ...]], at: datetime
     ) -> list[tuple[Any, ...]]:
         """Those that are not there already: one statement instead of five."""
-        _, _, messages, states, reasons, provider_ids, _, workers = (list(column) for column in zip(*rows, strict=True))
-        added = await self._sql.values(
-            "add_outcomes",
-            planned_on=batch.planned_on,
-            messages=messages,
-            states=states,
-            reasons=reasons,
-            provider_ids=provider_ids,
-            at=at,
-            workers=workers,
-        )
+        outcomes = [
+            {"message": message, "state": state, "reason": reason, "provider_id": provider_id, "worker": worker}
+            for _, _, message, state, reason, provider_id, _, worker in rows
+        ]
+        encoded = msgspec.json.encode(outcomes).decode()
+        added = await self._sql.values("add_outcomes", planned_on=batch.planned_on, outcomes=encoded, at=at)
         return rows if len(added) == len(rows) else [row for row in rows if row[2] in set(added)]
 
     async def _merge(self, batch: LockedBatch, rows: list[tuple[Any, ...]]) -> None:

@@ -110,8 +110,7 @@ copy outcome (tenant, planned_on, message, state, reason, provider_id, at, worke
 -- A few at once: those that are not there yet.
 insert into outcome (tenant, planned_on, message, state, reason, provider_id, at, worker)
 select %(tenant)s, %(planned_on)s, n.message, n.state::outcome_state, n.reason, n.provider_id, %(at)s, n.worker
-from unnest(%(messages)s::bigint[], %(states)s::text[], %(reasons)s::text[], %(provider_ids)s::text[], %(workers)s::text[])
-  as n (message, state, reason, provider_id, worker)
+from jsonb_to_recordset(%(outcomes)s::jsonb) as n (message bigint, state text, reason text, provider_id text, worker text)
 on conflict do nothing
 returning message;
 

@@ -39,9 +39,10 @@ order by id on conflict do nothing;
 -- name: add_messages
 -- Those that the ledger did not have; a twin that somebody else just adds is waited for.
 insert into message (tenant, planned_on, id, campaign, batch, pass, template_id, customer_id, address, send_at, occurrence, trigger_name, action_id)
-select %(tenant)s, n.* from unnest(%(planned_on)s::date[], %(id)s::bigint[], %(campaign)s::bigint[], %(batch)s::bigint[], %(pass_)s::bigint[],
-  %(template_id)s::int[], %(customer_id)s::text[], %(address)s::text[], %(send_at)s::timestamptz[], %(occurrence)s::bytea[],
-  %(trigger_name)s::text[], %(action_id)s::text[]) as n (planned_on, id, campaign, batch, pass, template_id, customer_id, address, send_at, occurrence)
+select %(tenant)s, n.planned_on, n.id, n.campaign, n.batch, n.pass, n.template_id, n.customer_id, n.address, n.send_at, decode(n.occurrence, 'hex'),
+       n.trigger_name, n.action_id
+from jsonb_to_recordset(%(messages)s::jsonb) as n (planned_on date, id bigint, campaign bigint, batch bigint, pass bigint, template_id int,
+  customer_id text, address text, send_at timestamptz, occurrence text, trigger_name text, action_id text)
 order by n.campaign, n.customer_id, n.template_id, n.occurrence
 on conflict do nothing
 returning id;
@@ -49,7 +50,7 @@ returning id;
 -- name: look
 -- Of each of these messages: what its customer said of the channel, whether nobody writes to its address, its template's version, and the
 -- number of a batch that it may be the first of. And whether the channel is open.
-select i.place::int as place, nextval(pg_get_serial_sequence('batch', 'id')) as batch,
+select i.place, nextval(pg_get_serial_sequence('batch', 'id')) as batch,
        (select s.opted_in from subscription s
         where s.tenant = %(tenant)s and s.channel = %(channel)s and s.customer_id = i.customer_id) as opted_in,
        (select true from suppression s
@@ -61,8 +62,8 @@ from (
   select paused_at is null and stopped_at is null and (waits_until is null or waits_until < clock_timestamp()) as open
   from channel where tenant = %(tenant)s and name = %(channel)s
 ) h,
-unnest(%(customers)s::text[], %(addresses)s::text[], %(templates)s::int[]) with ordinality as i (customer_id, address, template_id, place)
-order by place;
+jsonb_to_recordset(%(people)s::jsonb) as i (place int, customer_id text, address text, template_id int)
+order by i.place;
 
 -- name: add
 -- Batches of messages that are added, of which somebody is the owner where some start; what is personal of their messages; and how much
@@ -70,12 +71,11 @@ order by place;
 with personal as (
   insert into personalization (tenant, planned_on, message, tags, promo_codes)
   select %(tenant)s, n.planned_on, n.message, n.tags, n.promo_codes
-  from unnest(%(planned_on)s::date[], %(message)s::bigint[], %(tags)s::jsonb[], %(promo_codes)s::jsonb[])
-    as n (planned_on, message, tags, promo_codes)
+  from jsonb_to_recordset(%(personal)s::jsonb) as n (planned_on date, message bigint, tags jsonb, promo_codes jsonb)
 ), counted as (
   insert into page (tenant, pass, reading, skip, received, new, known, changed, repeated, unreadable)
   select %(tenant)s, n.pass, 1, %(worker)s, n.received, n.new, n.received - n.new, 0, 0, n.unreadable
-  from unnest(%(passes)s::bigint[], %(received)s::int[], %(new)s::int[], %(unreadable)s::int[]) as n (pass, received, new, unreadable)
+  from jsonb_to_recordset(%(received)s::jsonb) as n (pass bigint, received int, new int, unreadable int)
   order by n.pass
   on conflict (tenant, pass, reading, skip) do update
     set received = page.received + excluded.received, new = page.new + excluded.new, known = page.known + excluded.known,
@@ -86,10 +86,9 @@ insert into batch (tenant, triggered, id, campaign, channel, template_id, templa
 overriding system value
 select %(tenant)s, true, n.id, n.campaign, %(channel)s, n.template_id, n.template_version, n.due_at, case when n.begun > 0 then %(owner)s end,
        case when n.begun > 0 then clock_timestamp() + %(lease)s::interval end, 1, n.started, n.total, n.begun,
-       case when n.begun > 0 then clock_timestamp() end, n.skipped, case when n.done then clock_timestamp() end
-from unnest(%(id)s::bigint[], %(campaign)s::bigint[], %(template_id)s::int[], %(template_version)s::int[], %(due_at)s::timestamptz[],
-            %(started)s::bigint[], %(total)s::int[], %(begun)s::int[], %(skipped)s::jsonb[], %(done)s::bool[])
-  as n (id, campaign, template_id, template_version, due_at, started, total, begun, skipped, done);
+       case when n.begun > 0 then %(now)s::timestamptz end, n.skipped, case when n.done then clock_timestamp() end
+from jsonb_to_recordset(%(batches)s::jsonb) as n (id bigint, campaign bigint, template_id int, template_version int, due_at timestamptz,
+  started bigint, total int, begun int, skipped jsonb, done bool);
 
 -- name: copy_skips
 copy outcome (tenant, planned_on, message, state, reason, at) from stdin;
