@@ -40,6 +40,7 @@ from optirelay.store.batches import LockedBatch, TakenBatch
 from optirelay.store.campaigns import Reading
 
 MOST_NOTIFICATIONS = 100  # read in one transaction
+MOST_OCTETS = 4 * 1024 * 1024  # of these; read, they take up to 25 times as much
 MOST_CALLBACKS = 1000  # likewise
 MOST_REPORTS = 100  # put in one transaction
 MOST_READINGS = 3  # of one pass whose rows repeat
@@ -63,7 +64,7 @@ async def _accept_some(ctx: Context, starter: Starter | None, most: int, *, alon
     started: list[Started] = []
     try:
         async with ctx.store.transaction() as everyone:
-            taken = await everyone.take_notifications(most)
+            taken = await everyone.take_notifications(most, MOST_OCTETS)
             for tenant, of_tenant in grouped(taken, lambda notification: notification.tenant):
                 ledger = everyone.ledger(tenant)
                 async with apart(ledger, alone=alone) as refused:

@@ -14,7 +14,8 @@ from tests.house import ACME, NEWSLETTER, NOBODY_YET, House, open_house
 from optirelay.channels import Wire
 from optirelay.engine import operate
 from optirelay.engine.journal import Journal, journals_in
-from optirelay.engine.lane import Lane, slots_of
+from optirelay.engine.lane import Lane
+from optirelay.engine.starting import slots_of
 from optirelay.model import Accepted, Contract, Outgoing
 
 PEOPLE = [{"customer_id": f"C-{n}", "EMAIL": f"c{n}@example.com", "FIRST_NAME": f"N{n}"} for n in range(20)]

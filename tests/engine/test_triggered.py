@@ -13,7 +13,7 @@ from optirelay.clock import utc_now
 from optirelay.engine import operate
 from optirelay.engine.settle import Known
 from optirelay.engine.starting import Started
-from optirelay.model import Accepted, Answer, CampaignKind, Refusal, Refused, TenantId
+from optirelay.model import Accepted, Answer, CampaignKind, Later, Refusal, Refused, TenantId
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
@@ -154,11 +154,21 @@ async def test_counters_are_added_up_and_changed_afterwards_and_stay_right(make_
         assert (again, (await shape_of(house))["planned"]) == (1, 1)
         await house.audit()
         await next_group(house, utc_now())
-        assert await added_up(house) == 2  # what was taken back, too
+        assert await added_up(house) == 1  # not the one that is empty now
         assert (await shape_of(house))["sending"] == 1
         await operate.report_now(house.ctx)
         assert await totals(house) == [(0, 4), (5, 0)]
         await house.audit()
+
+
+async def test_when_a_day_began_is_known_also_where_all_its_messages_moved(make_settings: MakeSettings) -> None:
+    async with open_triggered(make_settings, workers=0) as house:
+        await answered(house, await begun(house, body()), Later())  # it waits in another batch
+        assert await added_up(house) == 0
+        later = utc_now() + 5 * HOUR
+        with time_machine.travel(later):
+            await pipeline.put_due_reports(house.ctx)
+            assert await number(house, "select count(*) from campaign where report_at is not null") == 1
 
 
 async def test_a_day_that_is_over_is_closed_and_opened_by_who_comes_late(make_settings: MakeSettings) -> None:
@@ -182,9 +192,10 @@ async def test_a_flood_of_one_tenant_stands_before_nobody_else(make_settings: Ma
         await house.ctx.store.keep_notifications([(ACME, body(customerID=f"C-{n}")) for n in range(150)])
         await house.ctx.store.keep_notifications([(other, body(customerID="few"))])
         async with house.ctx.store.transaction() as everyone:
-            taken = await everyone.take_notifications(100)
+            taken = await everyone.take_notifications(100, 1_000_000)
             assert len(taken) == 51
             assert taken[-1].body == body(customerID="few")
+            assert len(await everyone.take_notifications(100, 1)) == 1  # however large it is
 
 
 async def added_up(house: House) -> int:

@@ -23,7 +23,7 @@ async def house(make_settings: MakeSettings) -> AsyncIterator[House]:
 
 async def kept(house: House) -> int:
     async with house.ctx.store.transaction() as everyone:
-        return len(await everyone.take_notifications(10_000))
+        return len(await everyone.take_notifications(10_000, 2**40))
 
 
 @pytest.mark.parametrize(

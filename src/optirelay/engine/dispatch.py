@@ -16,9 +16,9 @@ from optirelay.engine.context import Context
 from optirelay.engine.ending import end
 from optirelay.engine.jobs import JobRunner
 from optirelay.engine.journal import DeadJournal, Journal, dead_journal, journals_in
-from optirelay.engine.lane import Lane, slots_of
+from optirelay.engine.lane import Lane
 from optirelay.engine.recovery import recover
-from optirelay.engine.starting import Started
+from optirelay.engine.starting import Started, slots_of
 from optirelay.engine.troubles import tell_clock
 from optirelay.model import day_of
 from optirelay.store import BATCH_CHANNEL, CALLBACK_CHANNEL, NOTIFICATION_CHANNEL, StoreUnavailable

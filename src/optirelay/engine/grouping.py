@@ -11,18 +11,22 @@ from optirelay.store import Ledger
 
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
+MOST_ALONE = 100  # of a group that was refused
 log = structlog.get_logger()
 
 
 async def in_groups(what: str, most: int, work: Callable[[int, bool], Awaitable[int]]) -> int:
-    """Work on at most `most` at once; where that fails for good, on one alone."""
+    """Work on at most `most` at once; where that fails for good, on so many one by one; how many there were."""
     try:
         return await work(most, False)
     except TryLater:
         raise
     except Exception:  # whatever one of them did: the others must not wait for it
         log.exception("group_refused", what=what)
-    return await work(1, True)
+    done = 0
+    while done < min(most, MOST_ALONE) and await work(1, True):
+        done += 1
+    return done
 
 
 @asynccontextmanager

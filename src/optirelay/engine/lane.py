@@ -37,21 +37,6 @@ SET_ASIDE_FOR = timedelta(minutes=10)
 log = structlog.get_logger()
 
 
-def slots_of(ctx: Context, tenant: TenantId, channel: ChannelName) -> Slots | None:
-    """One worker's slots of a channel; None where it has no rate."""
-    settings = ctx.channel_settings(tenant, channel)
-    if settings.rate is None:
-        return None
-    interval = sending.slot_interval(settings.rate)
-    late = sending.may_be_late(settings.rate, together=settings.in_one_request > 1)
-
-    async def reserve(count: int) -> float:
-        async with ctx.store.tenant(tenant).transaction() as ledger:
-            return await ledger.channels.reserve_slots(channel, count, interval)
-
-    return Slots(interval=interval, may_be_late=late, reserve=reserve)
-
-
 class Lane:
     """One channel's due batches of one kind, sent by this worker."""
 

@@ -10,6 +10,7 @@ from optirelay.engine.context import Context
 from optirelay.engine.rendering import required_tags
 from optirelay.engine.reporting import begin_window
 from optirelay.engine.settle import skip
+from optirelay.engine.slots import Slots
 from optirelay.model import ChannelName, Message, TenantId
 from optirelay.settings import Rate
 from optirelay.stages import sending
@@ -76,6 +77,21 @@ async def room_in(ctx: Context, ledger: Ledger, channel: ChannelName, most: int,
         min(most, sending.most_triggered(rate, scheduled_wait=waiting)),
         sending.wait_for_triggered_slots(wait, own, scheduled_wait=waiting),
     )
+
+
+def slots_of(ctx: Context, tenant: TenantId, channel: ChannelName) -> Slots | None:
+    """One worker's slots of a channel; None where it has no rate."""
+    settings = ctx.channel_settings(tenant, channel)
+    if settings.rate is None:
+        return None
+    interval = sending.slot_interval(settings.rate)
+    late = sending.may_be_late(settings.rate, together=settings.in_one_request > 1)
+
+    async def reserve(count: int) -> float:
+        async with ctx.store.tenant(tenant).transaction() as ledger:
+            return await ledger.channels.reserve_slots(channel, count, interval)
+
+    return Slots(interval=interval, may_be_late=late, reserve=reserve)
 
 
 async def reserve(ledger: Ledger, channel: ChannelName, rate: Rate | None, count: int, *, triggered: bool) -> float:

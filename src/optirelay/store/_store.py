@@ -2,13 +2,11 @@
 
 import asyncio
 import hashlib
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any, Self
-from weakref import WeakKeyDictionary
 
 import psycopg
 from psycopg import AsyncConnection
@@ -17,6 +15,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from optirelay.errors import NeedsOperator, TryLater
 from optirelay.model import ChannelName, TenantId
+from optirelay.store._looking import check_now_and_then
 from optirelay.store._migrate import migrate
 from optirelay.store._sql import Statements
 from optirelay.store.arrivals import Callback, Notification, ProblemRow
@@ -36,7 +35,6 @@ from optirelay.store.reports import Reports
 from optirelay.store.templates import Templates
 from optirelay.store.triggers import Triggers
 
-_WORKS_SECONDS = 1.0  # a connection that did so long ago
 _CONNECT_SECONDS = 5  # whoever waits for an answer of ours should not wait longer for a database that is away
 NOTIFICATION_CHANNEL = "optirelay_notification"
 CALLBACK_CHANNEL = "optirelay_callback"
@@ -123,12 +121,15 @@ class Everyone:
         """One tenant's rows, in this transaction."""
         return Ledger(self._connection, self._names[tenant], tenant)
 
-    async def take_notifications(self, limit: int) -> list[Notification]:
-        """The oldest that nobody has read, the same number of each tenant, locked until the transaction ends.
+    async def take_notifications(self, limit: int, octets: int) -> list[Notification]:
+        """The oldest that nobody has read, the same number of each tenant, locked until the transaction ends; one more
+        at most once these have so many octets.
 
         Those of a tenant that the settings no longer have wait until they have it again.
         """
-        return await self._sql.rows(Notification, "take_notifications", limit=limit, tenants=list(self._names))
+        return await self._sql.rows(
+            Notification, "take_notifications", limit=limit, octets=octets, tenants=list(self._names)
+        )
 
     async def settle_notifications(self, notifications: Sequence[Notification], state: str) -> None:
         """They are `done`, or `set_aside` because the store refused what they say."""
@@ -217,7 +218,7 @@ class Store:
             timeout=_CONNECT_SECONDS,
             reconnect_timeout=_CONNECT_SECONDS,  # then whoever comes next tries; without it pauses grow to minutes
             open=False,
-            check=_check_now_and_then(),
+            check=check_now_and_then(),
             kwargs={
                 "autocommit": True,  # a transaction is one that says so
                 "connect_timeout": _CONNECT_SECONDS,
@@ -331,22 +332,6 @@ class Store:
     async def _statements(self) -> AsyncIterator[Statements]:
         async with _connection(self.pool) as connection, connection.transaction():
             yield Statements(connection, "everyone", {})
-
-
-def _check_now_and_then() -> Callable[[AsyncConnection[Any]], Awaitable[None]]:
-    """Whoever takes a connection out of the pool that nobody used for a while looks whether it still works.
-
-    Each look waits for the server, and a busy pool has no time for that.
-    """
-    looked_at: WeakKeyDictionary[AsyncConnection[Any], float] = WeakKeyDictionary()
-
-    async def check(connection: AsyncConnection[Any]) -> None:
-        now = time.monotonic()
-        if now - looked_at.get(connection, 0.0) > _WORKS_SECONDS:
-            await AsyncConnectionPool.check_connection(connection)
-            looked_at[connection] = now
-
-    return check
 
 
 @asynccontextmanager

@@ -25,16 +25,19 @@ with kept as (
 select pg_notify(%(wakes)s, '');
 
 -- name: take_notifications
--- The oldest of each tenant that has some, the same number of each: however many one has, another's need not wait for them.
+-- The oldest of each tenant that has some, the same number of each: however many one has, another's need not wait for them. None further
+-- once these have so many octets.
 with waiting as materialized (
   select t.tenant from unnest(%(tenants)s::int[]) as t (tenant)
   where exists (select from notification n where n.tenant = t.tenant and n.state = 'new')
+), oldest as (
+  select n.*, sum(length(n.body)) over (order by n.id) - length(n.body) as before from waiting w
+  cross join lateral (
+    select tenant, id, hash, body, received_at from notification where tenant = w.tenant and state = 'new'
+    order by id limit greatest(1, %(limit)s / (select count(*) from waiting)) for update skip locked
+  ) n
 )
-select n.* from waiting w
-cross join lateral (
-  select tenant, id, hash, body, received_at from notification where tenant = w.tenant and state = 'new'
-  order by id limit greatest(1, %(limit)s / (select count(*) from waiting)) for update skip locked
-) n order by n.id limit %(limit)s;
+select tenant, id, hash, body, received_at from oldest where before < %(octets)s order by id limit %(limit)s;
 
 -- name: settle_notifications
 update notification n set state = %(state)s
@@ -73,10 +76,11 @@ select tenant, id as campaign from campaign
 where report_at <= %(now)s and tenant = any(%(tenants)s) order by report_at limit %(limit)s for update skip locked;
 
 -- name: add_up
--- Triggered batches that are done: their counters go into one row for each day, template and outcome. How many there were.
+-- Triggered batches that are done: their counters go into one row for each day, template and outcome. How many there were. One whose
+-- messages have all moved has nothing to add, and still tells when they began.
 with due as (
   select tenant, id from batch
-  where triggered and not added_up and done_at is not null and in_doubt = 0 and done_at < clock_timestamp() - %(after)s::interval
+  where triggered and not added_up and done_at is not null and in_doubt = 0 and total > 0 and done_at < clock_timestamp() - %(after)s::interval
     and tenant = any(%(tenants)s)
   order by done_at limit %(limit)s for update skip locked
 ), taken as (
