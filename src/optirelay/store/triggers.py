@@ -146,18 +146,6 @@ class Triggers:
 
         What begins is the owner's for the length of the lease.
         """
-        new = dict.fromkeys(received, 0)
-        for batch in batches:
-            new[batch.day.pass_] += len(batch.messages)
-        counts = [
-            {
-                "pass": pass_,
-                "received": len(of),
-                "new": new[pass_],
-                "unreadable": sum(one.recipient.skip is Skip.UNREADABLE for one in of),
-            }
-            for pass_, of in received.items()
-        ]
         await self._sql.do(
             "add",
             channel=channel,
@@ -167,7 +155,7 @@ class Triggers:
             worker=crc32(owner.encode()) & 0x7FFFFFFF,
             batches=_json([_columns_of(batch) for batch in batches]),
             personal=_json([row for batch in batches for row in _personal(batch)]),
-            received=_json(counts),
+            received=_json(_counts(batches, received)),
         )
         await self._sql.copy(
             "copy_skips",
@@ -196,6 +184,22 @@ def _columns_of(batch: NewBatch) -> dict[str, Any]:
         "skipped": Counter(batch.skips.values()),
         "done": not batch.unstarted and not batch.begun,
     }
+
+
+def _counts(batches: Sequence[NewBatch], received: Mapping[int, Sequence[Triggered]]) -> list[dict[str, int]]:
+    """Of each pass how much was received, and how much of that is new."""
+    new = dict.fromkeys(received, 0)
+    for batch in batches:
+        new[batch.day.pass_] += len(batch.messages)
+    return [
+        {
+            "pass": pass_,
+            "received": len(of),
+            "new": new[pass_],
+            "unreadable": sum(one.recipient.skip is Skip.UNREADABLE for one in of),
+        }
+        for pass_, of in received.items()
+    ]
 
 
 def _personal(batch: NewBatch) -> Iterator[dict[str, Any]]:
