@@ -97,11 +97,11 @@ async def _accept_of(
             case step:
                 await ctx.way.give("notifications")
                 await _carry_out(ctx, ledger, step, told, notification.received_at)
-    may_start = starter is not None and starter.may_start
     started: list[Started] = []
     with ctx.way.urgent():
         for channel, of_channel in sorted(grouped(met, lambda one: one.channel)):
-            started += await send_at_once(ctx, ledger, channel, of_channel, may_start=may_start)
+            room = 0 if starter is None else starter.room(ledger.tenant, channel)
+            started += await send_at_once(ctx, ledger, channel, of_channel, most=room)
     return started
 
 

@@ -13,7 +13,7 @@ from optirelay.clock import utc_now
 from optirelay.engine import operate
 from optirelay.engine.settle import Known
 from optirelay.engine.starting import Started
-from optirelay.model import Accepted, Answer, CampaignKind, Later, Refusal, Refused, TenantId
+from optirelay.model import Accepted, Answer, CampaignKind, ChannelName, Later, Refusal, Refused, TenantId
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
@@ -21,9 +21,12 @@ MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 class Taking:
     """Takes what starts, and keeps it."""
 
-    def __init__(self, *, may_start: bool = True) -> None:
-        self.may_start = may_start
+    def __init__(self, most: int) -> None:
+        self._most = most
         self.started: list[Started] = []
+
+    def room(self, tenant: TenantId, channel: ChannelName) -> int:
+        return self._most
 
     def give(self, started: Sequence[Started]) -> None:
         self.started += started
@@ -32,10 +35,10 @@ class Taking:
         raise AssertionError(started)
 
 
-async def begun(house: House, *bodies: bytes, may_start: bool = True) -> list[Started]:
+async def begun(house: House, *bodies: bytes, most: int = 1000) -> list[Started]:
     """Notifications that have come, accepted in one group; what started of it."""
     await told(house, *bodies)
-    taking = Taking(may_start=may_start)
+    taking = Taking(most)
 
     async def all_read() -> bool:
         await pipeline.accept(house.ctx, taking)
@@ -73,11 +76,11 @@ async def next_group(house: House, now: datetime) -> list[int]:
 
 async def test_it_expires_so_long_after_its_arrival(make_settings: MakeSettings) -> None:
     async with open_triggered(make_settings, workers=0, expire_triggered_after="30m") as house:
-        assert await begun(house, body(), body(customerID="C-2"), may_start=False) == []
+        assert await begun(house, body(), body(customerID="C-2"), most=0) == []
         assert len(await next_group(house, utc_now() + 29 * MINUTE)) == 2
     async with open_triggered(make_settings, workers=0, expire_triggered_after="30m") as house:
         later = {"timeStamp": "2031-04-02 14:00:00"}
-        assert await begun(house, body(**later), may_start=False) == []
+        assert await begun(house, body(**later), most=0) == []
         assert await next_group(house, utc_now() + 31 * MINUTE) == []
         assert (await shape_of(house))["skipped"] == {"expired": 1}
 

@@ -19,7 +19,7 @@ from optirelay.engine.context import Context
 from optirelay.engine.journal import Journal
 from optirelay.engine.lane import Lane
 from optirelay.engine.starting import Started
-from optirelay.model import Accepted, Contract, Outgoing
+from optirelay.model import Accepted, ChannelName, Contract, Outgoing, TenantId
 from optirelay.store import StoreUnavailable
 
 
@@ -48,10 +48,11 @@ class Hold:
 class LaneAsStarter:
     """What a worker has: the groups that it starts go to its lane."""
 
-    may_start = True
-
     def __init__(self, lane: Lane) -> None:
         self._lane = lane
+
+    def room(self, tenant: TenantId, channel: ChannelName) -> int:
+        return self._lane.room
 
     def give(self, started: Sequence[Started]) -> None:
         for one in started:

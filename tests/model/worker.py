@@ -13,7 +13,7 @@ from optirelay.engine.context import Context
 from optirelay.engine.journal import ENDING, Journal
 from optirelay.engine.settle import Known, hand_back_unsent
 from optirelay.engine.starting import Started
-from optirelay.model import Answer, ChannelName, Doubtful, Message, Sid
+from optirelay.model import Answer, ChannelName, Doubtful, Message, Sid, TenantId
 from optirelay.store import StoreUnavailable
 from optirelay.store.batches import TakenBatch
 from tests.house import ACME
@@ -53,10 +53,9 @@ class Worker:
 
     # --- what a lane does, a transaction at a time --------------------------------------------------------------------
 
-    @property
-    def may_start(self) -> bool:
-        """Its clock is right."""
-        return True
+    def room(self, tenant: TenantId, channel: ChannelName) -> int:
+        """Its clock is right, and its channel takes what there is."""
+        return 1000
 
     def give(self, started: Sequence[Started]) -> None:
         """Groups of triggered messages that started as they were accepted."""

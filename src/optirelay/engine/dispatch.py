@@ -20,7 +20,7 @@ from optirelay.engine.lane import Lane
 from optirelay.engine.recovery import recover
 from optirelay.engine.starting import Started, slots_of
 from optirelay.engine.troubles import tell_clock
-from optirelay.model import day_of
+from optirelay.model import ChannelName, TenantId, day_of
 from optirelay.store import BATCH_CHANNEL, CALLBACK_CHANNEL, NOTIFICATION_CHANNEL, StoreUnavailable
 
 LANES = 2  # of a channel without a rate: while one waits for the database, the other makes mails
@@ -120,10 +120,9 @@ class Dispatch:
                 log.exception("loop_failed", loop="accept")
                 await asyncio.sleep(POLL_SECONDS)
 
-    @property
-    def may_start(self) -> bool:
-        """Whether this worker starts anything."""
-        return self._clock_ok
+    def room(self, tenant: TenantId, channel: ChannelName) -> int:
+        """How many triggered messages of the channel may start in this worker."""
+        return self._triggered[tenant, channel].room if self._clock_ok else 0
 
     def give(self, started: Sequence[Started]) -> None:
         """Groups of triggered messages that have started."""

@@ -92,6 +92,12 @@ class Lane:
         self._given.add(giving)
         giving.add_done_callback(self._given.discard)
 
+    @property
+    def room(self) -> int:
+        """How many messages more the channel can be given: more than it begins at once would only be handed back."""
+        most = sending.most_at_once(None, self._handled)
+        return max(0, most - sum(wire.waiting for wire in self._wires))
+
     def maybe_started(self, batch: TakenBatch) -> None:
         """The commit that was to start it was not answered: nothing of it has left."""
         self._maybe_started.append(batch)

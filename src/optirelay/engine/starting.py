@@ -43,9 +43,8 @@ class Started:
 class Starter(Protocol):
     """Whoever sends triggered messages in this worker."""
 
-    @property
-    def may_start(self) -> bool:
-        """Whether anything may start in this worker."""
+    def room(self, tenant: TenantId, channel: ChannelName) -> int:
+        """How many messages of the channel may start now."""
 
     def give(self, started: Sequence[Started]) -> None:
         """These have started, and are to be handed over."""

@@ -43,9 +43,9 @@ class Met:
 
 
 async def send_at_once(
-    ctx: Context, ledger: Ledger, channel: ChannelName, met: Sequence[Met], *, may_start: bool
+    ctx: Context, ledger: Ledger, channel: ChannelName, met: Sequence[Met], *, most: int
 ) -> list[Started]:
-    """Write a channel's notifications as messages in batches, each once, and start what may leave now.
+    """Write a channel's notifications as messages in batches, each once, and start what may leave now, `most` at most.
 
     What is started is to be handed over once the transaction is committed; the rest waits as batches do.
     """
@@ -58,8 +58,8 @@ async def send_at_once(
     await _reopen(ledger, days, report_at)
     looked = await ledger.triggers.look(channel, received)
     new = await _added(ledger, days, received, looked)
-    may_start = may_start and all(row.open for row in looked)
-    batches, started = await _Planning(ctx, ledger, channel, may_start=may_start).plan(new)
+    most = most if all(row.open for row in looked) else 0
+    batches, started = await _Planning(ctx, ledger, channel).plan(new, most)
     by_pass: dict[int, list[Triggered]] = {}
     for one in received:
         by_pass.setdefault(days[one.campaign_id, one.day].pass_, []).append(one)
@@ -128,18 +128,17 @@ async def _added(
 class _Planning:
     """Decides for new messages of one channel which of them start now."""
 
-    def __init__(self, ctx: Context, ledger: Ledger, channel: ChannelName, *, may_start: bool) -> None:
+    def __init__(self, ctx: Context, ledger: Ledger, channel: ChannelName) -> None:
         self._ctx = ctx
         self._ledger = ledger
         self._channel = channel
-        self._may_start = may_start
         self._settings: ChannelSettings = ctx.channel_settings(ledger.tenant, channel)
         self._quiet = ctx.quiet(ledger.tenant, channel)
         self._now = utc_now()
 
-    async def plan(self, new: Sequence[_New]) -> tuple[list[NewBatch], list[Started]]:
+    async def plan(self, new: Sequence[_New], most: int) -> tuple[list[NewBatch], list[Started]]:
         """The batches as they are to be written, and what of them starts."""
-        left = await self._most() if new and self._may_start else 0
+        left = await self._within_rate(most) if new and most else 0
         planned: list[tuple[NewBatch, list[Message]]] = []
         for of in new:
             batch, start = await self._batch(of, left)
@@ -147,9 +146,9 @@ class _Planning:
             planned.append((batch, start))
         return [batch for batch, _ in planned], await self._started(planned)
 
-    async def _most(self) -> int:
+    async def _within_rate(self, most: int) -> int:
         """How many messages of the channel may start now."""
-        room = await room_in(self._ctx, self._ledger, self._channel, sending.MOST_AT_ONCE, triggered=True)
+        room = await room_in(self._ctx, self._ledger, self._channel, most, triggered=True)
         return 0 if room.wait else room.most
 
     def _message(self, number: int, of: _New, one: Triggered, looked: Looked) -> Message:

@@ -103,6 +103,11 @@ class GroupWire:
         if number is not None:
             self._learn(number, answer)
 
+    @property
+    def waiting(self) -> int:
+        """How many messages have not begun."""
+        return len(self._waiting)
+
     def waits_for(self, sid: Sid) -> bool:
         """Whether this message has neither begun nor been answered for."""
         return sid in self._waiting and not self._closed
