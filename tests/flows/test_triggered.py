@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest_asyncio
-from tests.channels.webhook_receivers import SECRET, Receiver
+from tests.channels.webhook_receivers import Receiver
 from tests.conftest import MakeSettings
 from tests.house import ACME, House
 from tests.triggers import CAMPAIGN, HTML, STAMP, body, open_triggered, shape_of, told, until_handed_over
@@ -186,20 +186,6 @@ async def test_a_rate_is_shared_and_a_trigger_is_not_behind_a_large_campaign(
         assert after.index(True) < 40  # within a second of the rate, and not behind 350
         last = len(after) - after[::-1].index(True)
         assert sum(not fired for fired in after[:last]) >= 35  # others had their part
-
-
-async def test_more_than_a_slow_provider_takes_waits_and_is_not_handed_back_again_and_again(
-    make_settings: MakeSettings, receiver: Receiver
-) -> None:
-    receiver.answers_after = 0.1
-    webhook = {"url": receiver.url, "secret": SECRET, "concurrency": 4}
-    async with open_triggered(make_settings, receiver, webhook=webhook) as house:
-        for number in range(0, 200, 20):
-            await asyncio.gather(*(told(house, body(customerID=f"C-{n}")) for n in range(number, number + 20)))
-        await until_handed_over(house, 200)
-        ((batches,),) = await rows(house, "select count(*)::int from batch")
-        assert batches < 100  # those that came, and what was handed back until it was known how slow it is
-        assert len(arrived(receiver)) == 200
 
 
 async def test_a_worker_that_is_told_to_end_hands_over_what_it_started(
