@@ -41,10 +41,11 @@ SOON = 30.0  # seconds
 KEYS = {
     "campaign": "tenant channel campaign_id kind state handed_over planned sending accepted skipped refused in_doubt "
     "balanced events templates reported",
-    "message": "sid tenant channel campaign_id customer_id template_id send_at state reason attempts events",
+    "message": "sid tenant channel campaign_id kind customer_id template_id trigger action_id send_at state reason "
+    "attempts events",
     "attempt": "at outcome detail",
-    "doubt": "sid tenant channel campaign_id customer_id to since contract",
-    "report in doubt": "id tenant campaign_id call customers since",
+    "doubt": "sid tenant channel campaign_id kind customer_id to since contract",
+    "report in doubt": "id tenant campaign_id kind call customers since",
     "listener": "tenant channel event_type channel_id url state",
     "template": "tenant channel template_id name key state",
     "fault": "key problem mend",

@@ -168,3 +168,41 @@ async def test_the_same_where_a_lane_began_it(make_settings: MakeSettings, datab
 
 async def is_sending(house: House) -> bool:
     return bool((await shape_of(house))["sending"])
+
+
+class Busy(Hold):
+    """The same, and it begins nothing before it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go_on = asyncio.Event()
+
+    async def send(self, messages: Sequence[Outgoing], wire: Wire) -> None:
+        await self.go_on.wait()
+        await super().send(messages, wire)
+
+
+async def test_no_more_starts_than_a_busy_channel_would_begin(
+    make_settings: MakeSettings, database: str, tmp_path: Path
+) -> None:
+    channel = Busy()
+    async with (
+        open_triggered(make_settings, workers=0) as house,
+        cuttable(house, database, channel) as (ctx, _),
+        lane_of(ctx, "w1", tmp_path / "journals") as (mine, lane),
+    ):
+        people = [(ACME, body(customerID=f"C-{n}")) for n in range(250)]
+        await house.ctx.store.keep_notifications(people)
+        for left in (100, 1, 1):  # of 200, where nothing is known of a channel; a hundred at a time are read
+            await pipeline.accept(mine, LaneAsStarter(lane))
+            await house.until(lambda left=left: has_at_most_room(lane, left), 20)  # type: ignore[misc]
+        shape = await shape_of(house)
+        assert shape["sending"] <= 201
+        assert shape["planned"] >= 49
+        channel.go_on.set()
+        await run_until(house, lane, channel, 250)
+        await assert_each_was_sent_once(house, channel, 250)
+
+
+async def has_at_most_room(lane: Lane, number: int) -> bool:
+    return lane.room <= number
