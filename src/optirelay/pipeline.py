@@ -238,6 +238,8 @@ async def take(ctx: Context, tenant: TenantId, channel: ChannelName, *, triggere
     """The channel's next due batch, in this worker's hands; what its last owner left open is settled first."""
     async with ctx.store.tenant(tenant).transaction() as ledger:
         lease = ctx.settings.service.takeover_after
+        if triggered:
+            await ledger.batches.merge_waiting(channel, utc_now())
         taken = await ledger.batches.take(channel, owner=ctx.worker, lease=lease, now=utc_now(), triggered=triggered)
         if taken is None or taken.taken_from is None:
             return taken

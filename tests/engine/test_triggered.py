@@ -106,6 +106,19 @@ async def test_what_must_not_start_waits_and_the_rest_of_a_group_does_not(make_s
         assert (await shape_of(house))["planned"] == 1  # whose template is not there
 
 
+async def test_what_waits_and_came_one_by_one_goes_on_together(make_settings: MakeSettings) -> None:
+    async with open_triggered(make_settings, workers=0) as house:
+        for who in ("a", "b", "c"):
+            await begun(house, body(customerID=who), most=0)
+        await begun(house, body(customerID="d", campaignID=7), most=0)
+        assert await number(house, "select count(*) from batch where done_at is null") == 4
+        assert len(await next_group(house, utc_now())) == 3
+        assert len(await next_group(house, utc_now())) == 1
+        assert (await shape_of(house))["sending"] == 3
+        assert await added_up(house) == 3  # those that are empty now
+        await house.audit()
+
+
 async def test_optimove_is_told_of_each_day_and_of_the_totals_of_all(make_settings: MakeSettings) -> None:
     async with open_triggered(make_settings, workers=0) as house:
         days = ("2031-04-02 23:59:59", "2031-04-03 00:00:01")

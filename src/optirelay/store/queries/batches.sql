@@ -18,6 +18,30 @@ from (
 where b.tenant = n.tenant and b.id = n.id and c.tenant = b.tenant and c.id = b.campaign
 returning b.id, b.campaign, c.campaign_id, c.planned_on, b.template_id, b.template_version, b.started, b.fence, n.taken_from;
 
+-- name: merge_waiting
+-- Triggered messages that wait came one by one: those of one day and template, of which nothing has begun, go on as one batch.
+with waiting as materialized (
+  select id, campaign, template_id, template_version, due_at, total from batch
+  where tenant = %(tenant)s and channel = %(channel)s and triggered and done_at is null and due_at <= %(now)s and lease_until is null
+    and started = 0 and begun = 0 and tries = 0 and repeats = 0 and template_version is not null and skipped = '{}' and total < 100
+  order by due_at limit 1000 for update skip locked
+), alike as (
+  select w.*, sum(w.total) over (order by w.id) as so_far from waiting w
+  where (w.campaign, w.template_id, w.template_version) = (select campaign, template_id, template_version from waiting order by due_at limit 1)
+), merged as (
+  select * from alike where so_far <= 1000
+), made as (
+  insert into batch (tenant, campaign, channel, triggered, template_id, template_version, due_at, total)
+  select %(tenant)s, campaign, %(channel)s, true, template_id, template_version, min(due_at), sum(total) from merged
+  group by campaign, template_id, template_version having count(*) > 1
+  returning id
+), moved as (
+  update message set batch = (select id from made)
+  where tenant = %(tenant)s and batch = any(array(select id from merged)) and exists (select from made)
+)
+update batch set total = 0, done_at = clock_timestamp()
+where tenant = %(tenant)s and id = any(array(select id from merged)) and exists (select from made);
+
 -- name: lock_batch
 -- The batch with its counters, locked; `waiting` where nothing of it may start now.
 select b.id, b.campaign, c.campaign_id, b.started, b.tries, b.first_tried_at, b.repeats, b.template_id, b.template_version, b.channel, c.planned_on,

@@ -80,7 +80,7 @@ where report_at <= %(now)s and tenant = any(%(tenants)s) order by report_at limi
 -- messages have all moved has nothing to add, and still tells when they began.
 with due as (
   select tenant, id from batch
-  where triggered and not added_up and done_at is not null and in_doubt = 0 and total > 0 and done_at < clock_timestamp() - %(after)s::interval
+  where triggered and not added_up and done_at is not null and in_doubt = 0 and (total > 0 or begun_at is null) and done_at < clock_timestamp() - %(after)s::interval
     and tenant = any(%(tenants)s)
   order by done_at limit %(limit)s for update skip locked
 ), taken as (
