@@ -163,6 +163,8 @@ def messages_only_go_on(before: Look, after: Look, doing: str) -> None:
 def _from_planned(old: Place, new: Place, before: Look, doing: str) -> bool:
     if new.state == "sending":
         return before.campaigns[old.row.campaign].state == "open" and not before.rows.paused and doing == "turn"
+    if new.state == "planned":  # what waits, of which nothing has begun, goes on together
+        return doing == "turn" and (old.batch.started, old.batch.tries, old.batch.repeats) == (0, 0, 0)
     if new.state == "skipped":
         return not old.batch.repeats
     return old.batch.repeats > 0 and new.state in ("in_doubt", "accepted", "refused")
