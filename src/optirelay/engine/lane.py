@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 LONGEST_SLEEP_SECONDS = 1.0
 LOOK_AGAIN_SECONDS = 0.05  # for a due batch, where nobody says that there is one
-TOGETHER_SECONDS = 0.02  # answers to triggered messages are written that came within so long
+TOGETHER_SECONDS = 0.1  # answers to triggered messages are written that came within so long
 DRAIN_SECONDS = 25.0  # at the end, for answers that are under way
 SLOT_AHEAD_SECONDS = sending.SLOT_AHEAD.total_seconds()
 SET_ASIDE_FOR = timedelta(minutes=10)
