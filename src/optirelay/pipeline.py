@@ -40,8 +40,8 @@ from optirelay.store.batches import LockedBatch, TakenBatch
 from optirelay.store.campaigns import Reading
 
 MOST_NOTIFICATIONS = 100  # read in one transaction
-MOST_OCTETS = 4 * 1024 * 1024  # of these; read, they take up to 25 times as much
 MOST_CALLBACKS = 1000  # likewise
+MOST_OCTETS = 4 * 1024 * 1024  # of notifications; read, they take up to 25 times as much
 MOST_REPORTS = 100  # put in one transaction
 MOST_READINGS = 3  # of one pass whose rows repeat
 log = structlog.get_logger()
