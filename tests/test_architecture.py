@@ -102,8 +102,10 @@ def calls_in(node: ast.AST) -> Iterator[ast.Call]:
 
 
 def run_by(call: ast.Call) -> str | None:
-    """The name in `sql.do("name")`, `self._sql.rows(Shape, "name")` and the like."""
+    """The name in `sql.do("name")`, `self._sql.rows(Shape, "name")`, `Asked("name", ...)` and the like."""
     match call.func:
+        case ast.Name(id="Asked"):
+            return str(ast.literal_eval(call.args[0]))
         case ast.Attribute(value=ast.Name(id="sql") | ast.Attribute(attr="_sql") | ast.Call(), attr=method):
             texts = [a.value for a in call.args if isinstance(a, ast.Constant) and isinstance(a.value, str)]
             return texts[0] if method in RUNS and texts else None

@@ -70,10 +70,9 @@ async def _accept_some(ctx: Context, starter: Starter | None, most: int, *, alon
                 async with apart(ledger, alone=alone) as refused:
                     started += await _accept_of(ctx, ledger, of_tenant, starter)
                 if refused:
-                    await everyone.settle_notifications(taken, "set_aside")
+                    await everyone.set_aside(taken[0])
                     await troubles.tell_request_set_aside(ledger, f"notification {taken[0].id}")
                     return len(taken)
-            await everyone.settle_notifications(taken, "done")
     except BaseException:
         if starter is not None:
             starter.maybe_started(started)

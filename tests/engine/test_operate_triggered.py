@@ -201,7 +201,7 @@ async def test_whoever_stops_a_campaign_waits_until_no_new_day_of_it_can_begin_u
     await fire(house, 1)
     for decide in (operate.pause_campaign, operate.resume_campaign, operate.cancel_campaign):
         async with house.ctx.store.tenant(ACME).transaction() as ledger:
-            await ledger.triggers.hear(NEWSLETTER)  # as who accepts a notification does first
+            await ledger.triggers.look(NEWSLETTER, [])  # as who accepts a notification does first
             deciding = asyncio.create_task(decide(house.ctx, *PLACE, kind=TRIGGERED))
             await asyncio.wait([deciding], timeout=0.3)
             assert not deciding.done()

@@ -52,11 +52,11 @@ async def send_at_once(
     received = _read(ctx, ledger, channel, met)
     if any(one.recipient.skip is Skip.UNREADABLE for one in received):
         await troubles.tell_unreadable_trigger(ledger, channel)
-    await ledger.triggers.hear(channel)
+    looked, days = await ledger.triggers.look(channel, received)
     report_at = {one.campaign_id: first_report(ctx, ledger, channel, one.campaign_id) for one in received}
-    days = await ledger.triggers.days(channel, ((one.campaign_id, one.day) for one in received), report_at=report_at)
+    if new_days := sorted({(one.campaign_id, one.day) for one in received} - days.keys()):
+        days |= await ledger.triggers.add_days(channel, new_days, report_at=report_at)
     await _reopen(ledger, days, report_at)
-    looked = await ledger.triggers.look(channel, received)
     new = await _added(ledger, days, received, looked)
     most = most if all(row.open for row in looked) else 0
     batches, started = await _Planning(ctx, ledger, channel).plan(new, most)

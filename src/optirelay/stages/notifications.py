@@ -7,11 +7,11 @@ import msgspec
 from optirelay.model import CampaignId, Notification
 from optirelay.nesting import DEEPEST, is_too_deep
 from optirelay.optimove import EventType, Unreadable, read_time
+from optirelay.scalars import read_number, read_text
 
 LARGEST_ID = 2**31 - 1
 LARGEST_CAMPAIGN_ID = 2**63 - 1
 LONGEST_CAMPAIGN_ID = 100  # characters, where it is no number
-MOST_DIGITS = 100  # of a number, zeros in front among them
 LONGEST_OCCASION = 64  # characters; what is longer is no time stamp, and the store's index has no room for it
 
 
@@ -31,7 +31,7 @@ def read(body: bytes) -> Notification:
     return Notification(
         event_type,
         _read_campaign_id(fields.get("campaignid"), any_text=event_type == EventType.TRIGGERED),
-        _read_number(fields.get("channelid")),
+        read_number(fields.get("channelid"), LARGEST_ID),
         _read_occasion(fields.get("timestamp")),
         said,
     )
@@ -39,10 +39,10 @@ def read(body: bytes) -> Notification:
 
 def _read_campaign_id(value: Any, *, any_text: bool) -> CampaignId | None:
     """A number; of a triggered campaign (`any_text`) also another word: Optimove's readers do not rely on a number."""
-    number = _read_number(value, LARGEST_CAMPAIGN_ID)
+    number = read_number(value, LARGEST_CAMPAIGN_ID)
     if number is not None:
         return CampaignId(str(number))
-    text = _read_text(value) if any_text else None
+    text = read_text(value) if any_text else None
     return None if text is None or len(text) > LONGEST_CAMPAIGN_ID or not text.isprintable() else CampaignId(text)
 
 
@@ -62,39 +62,15 @@ def _read_object(body: bytes) -> tuple[int, dict[str, Any], dict[str, Any]]:
     if body.count(b"{") + body.count(b"[") > DEEPEST and is_too_deep(value):
         raise MalformedNotification(f"the body is nested deeper than {DEEPEST}")
     fields = {key.lower(): field for key, field in value.items()}
-    event_type = _read_number(fields.get("eventtypeid"))
+    event_type = read_number(fields.get("eventtypeid"), LARGEST_ID)
     if event_type is None:
         raise MalformedNotification("EventTypeID is missing or no number")
     return event_type, fields, value
 
 
-def _read_number(value: Any, largest: int = LARGEST_ID) -> int | None:
-    """A whole number from 0, or its text; zeros in front do not count."""
-    text = _read_text(value)
-    if text is None or not text.isascii() or not text.isdigit() or len(text) > MOST_DIGITS:
-        return None
-    number = int(text)
-    return number if number <= largest else None
-
-
-def _read_text(value: Any) -> str | None:
-    """A text, or a whole number's digits; None for what is missing and for anything else."""
-    match value:
-        case bool():
-            return None
-        case int():
-            return str(value)
-        case float() if value.is_integer():
-            return str(int(value))
-        case str() if value.strip() and "\0" not in value:
-            return value.strip()
-        case _:
-            return None
-
-
 def _read_occasion(value: Any) -> str | None:
-    text = _read_text(value)
-    if text is None or len(text) > LONGEST_OCCASION:
+    text = read_text(value)
+    if text is None or len(text) > LONGEST_OCCASION or "\0" in text:
         return None
     try:
         return read_time(text).isoformat()

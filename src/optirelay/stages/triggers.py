@@ -1,6 +1,6 @@
 """A notification of a customer who met a trigger becomes one message: to whom, by which template, with what."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -24,12 +24,12 @@ from optirelay.model import (
     Triggered,
     day_of,
 )
+from optirelay.scalars import read_number, read_text
 from optirelay.settings import ChannelSettings
 
 FIRST_DAY, LAST_DAY = date(2020, 1, 1), date(2199, 1, 1)  # that a sid has room for
 LONGEST_ID = 100  # characters, of an action
 LONGEST_TRIGGER = 500  # characters, of a trigger's name
-MOST_DIGITS = 100  # of a number, zeros in front among them
 _OURS = frozenset(
     {
         *("eventtypeid", "timestamp", "tenantid", "triggername", "customerid", "campaignid", "actionid", "actionname"),
@@ -67,7 +67,7 @@ def read(
     """
     fields = {key.lower(): value for key, value in notification.fields.items()}
     action_id = _action_id(fields.get("actionid"))
-    fired = Fired(_text(fields.get("triggername")), action_id, _promo_codes(fields))
+    fired = Fired(read_text(fields.get("triggername")), action_id, _promo_codes(fields))
     return Triggered(
         campaign_id,
         _day(notification.occasion, received_at),
@@ -85,9 +85,9 @@ def _recipient(
     received_at: datetime,
     reading: Reading,
 ) -> Recipient:
-    template_id = _number(fields.get("templateid"))
+    template_id = read_number(fields.get("templateid"), LARGEST_NUMBER)
     tags = _tags(said, fields.get("personalization"))
-    customer_id = _text(fields.get("customerid"))
+    customer_id = read_text(fields.get("customerid"))
     if template_id is None or not _can_be_kept(customer_id, fired, tags):
         return Recipient(_stranger(digest), None, received_at, skip=Skip.UNREADABLE)
     written = {name.lower(): value for name, value in tags.items()}.get(reading.address)
@@ -101,7 +101,7 @@ def _recipient(
         skip = Skip.BAD_ADDRESS
     if customer_id is None:  # an anonymous visitor: who that is, only the address says
         customer_id = _stranger(sha256(address.lower().encode()).digest() if address else digest)
-    return Recipient(CustomerId(customer_id), template_id, received_at, address, tags, skip)
+    return Recipient(CustomerId(customer_id), TemplateId(template_id), received_at, address, tags, skip)
 
 
 def _stranger(digest: bytes) -> CustomerId:
@@ -126,61 +126,38 @@ def _occurrence(occasion: str | None, action_id: str | None, digest: bytes) -> b
 
 def _tags(said: Mapping[str, Any], personalization: Any) -> dict[str, str]:
     """Names as Optimove spells them; those in `personalization` before those beside it."""
-    inside = dict(_values(personalization)) if isinstance(personalization, Mapping) else {}
-    known = {name.lower() for name in inside}
-    beside = {name: value for name, value in _values(said) if name.lower() not in known | _OURS}
-    return {**beside, **inside}
+    inside = dict(_values(personalization.items())) if isinstance(personalization, Mapping) else {}
+    known = _OURS.union(map(str.lower, inside))
+    beside = dict(_values((name, value) for name, value in said.items() if name.lower() not in known))
+    return beside | inside
 
 
-def _values(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _values(values: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, str]]:
     """What says something, as text; lists and objects have no text."""
-    for name, value in values.items():
+    for name, value in values:
         match value:
+            case str():
+                if (text := value.strip()) and text != "NULL":
+                    yield name, value
             case bool():
                 yield name, "true" if value else "false"
             case int():
                 yield name, str(value)
             case float():
                 yield name, repr(value)
-            case str() if (text := value.strip()) and text != "NULL":
-                yield name, value
 
 
 def _promo_codes(fields: Mapping[str, Any]) -> tuple[str, ...]:
     """Public connectors read an array of texts; one text alone is one code."""
     codes = fields.get("promocode") or fields.get("promocodes")
     listed = codes if isinstance(codes, list) else [codes]
-    return tuple(text for code in listed if (text := _text(code)) is not None)
-
-
-def _text(value: Any) -> str | None:
-    """A text, or a whole number's digits; None for what is missing and for anything else."""
-    match value:
-        case bool():
-            return None
-        case int():
-            return str(value)
-        case float() if value.is_integer():
-            return str(int(value))
-        case str() if (text := value.strip()) and text != "NULL":
-            return text
-        case _:
-            return None
-
-
-def _number(value: Any) -> TemplateId | None:
-    """A whole number from 0, or its text; zeros in front do not count."""
-    text = _text(value)
-    if text is None or not text.isascii() or not text.isdigit() or len(text) > MOST_DIGITS:
-        return None
-    number = int(text)
-    return TemplateId(number) if number <= LARGEST_NUMBER else None
+    return tuple(text for code in listed if (text := read_text(code)) is not None)
 
 
 def _action_id(value: Any) -> str | None:
     """A number without zeros in front, or another word."""
-    number = _number(value)
-    return _text(value) if number is None else str(number)
+    number = read_number(value, LARGEST_NUMBER)
+    return read_text(value) if number is None else str(number)
 
 
 def _can_be_kept(customer_id: str | None, fired: Fired, tags: Mapping[str, str]) -> bool:
@@ -190,7 +167,8 @@ def _can_be_kept(customer_id: str | None, fired: Fired, tags: Mapping[str, str])
         len(customer_id or "") <= LONGEST_CUSTOMER_ID
         and len(fired.action_id or "") <= LONGEST_ID
         and len(fired.trigger or "") <= LONGEST_TRIGGER
-        and all(len(text) <= LONGEST_VALUE and "\0" not in text for text in texts)
+        and max(map(len, texts)) <= LONGEST_VALUE
+        and "\0" not in "".join(texts)
     )
 
 

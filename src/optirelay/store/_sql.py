@@ -12,7 +12,7 @@ from psycopg.rows import class_row, scalar_row, tuple_row
 
 Row = TypeVar("Row")
 
-STREAMED = 2000
+STREAMED = 500  # more hold up a process whose others wait for its loop
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 
 
@@ -22,6 +22,15 @@ def statements(area: str) -> Mapping[str, LiteralString]:
     text = files("optirelay.store").joinpath(f"queries/{area}.sql").read_text()
     _, *parts = _NAME.split(text)
     return {name: cast("LiteralString", body.strip()) for name, body in zip(parts[::2], parts[1::2], strict=True)}
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A statement by name, its parameters, and the shape of its rows; None: tuples."""
+
+    name: str
+    params: Mapping[str, Any]
+    shape: type[Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +51,16 @@ class Statements:
         async with self.connection.cursor(row_factory=class_row(shape)) as cursor:
             await cursor.execute(statements(self.area)[name], {**self.fixed, **params})
             return await cursor.fetchall()
+
+    async def together(self, *asked: Asked) -> list[list[Any]]:
+        """Several statements, one after another, without waiting for each one's answer; every row of each."""
+        cursors = []
+        async with self.connection.pipeline():
+            for one in asked:
+                cursor = self.connection.cursor(row_factory=class_row(one.shape) if one.shape else tuple_row)
+                cursors.append(cursor)
+                await cursor.execute(statements(self.area)[one.name], {**self.fixed, **one.params})
+        return [await cursor.fetchall() for cursor in cursors]
 
     async def stream(self, shape: type[Row], name: str, /, **params: Any) -> AsyncIterator[Row]:
         """Every row, STREAMED at a time, however many there are; inside a transaction."""

@@ -122,23 +122,19 @@ class Everyone:
         return Ledger(self._connection, self._names[tenant], tenant)
 
     async def take_notifications(self, limit: int, octets: int) -> list[Notification]:
-        """The oldest that nobody has read, the same number of each tenant, locked until the transaction ends; one more
-        at most once these have so many octets.
+        """The oldest that nobody has read, the same number of each tenant; one more at most once these have so many
+        octets. When the transaction is committed they are done; until then nobody else takes them.
 
         Those of a tenant that the settings no longer have wait until they have it again.
         """
-        return await self._sql.rows(
+        taken = await self._sql.rows(
             Notification, "take_notifications", limit=limit, octets=octets, tenants=list(self._names)
         )
+        return sorted(taken, key=lambda notification: notification.id)
 
-    async def settle_notifications(self, notifications: Sequence[Notification], state: str) -> None:
-        """They are `done`, or `set_aside` because the store refused what they say."""
-        await self._sql.do(
-            "settle_notifications",
-            tenants=[n.tenant for n in notifications],
-            ids=[n.id for n in notifications],
-            state=state,
-        )
+    async def set_aside(self, notification: Notification) -> None:
+        """It is kept, and not read again: the store refused what it says."""
+        await self._sql.do("set_aside_notification", tenant=notification.tenant, id=notification.id)
 
     async def add_callbacks(self, callbacks: Sequence[tuple[TenantId, ChannelName, bytes, bytes]]) -> None:
         """Keep raw bodies by their keys; at the commit, whoever reads them is woken."""

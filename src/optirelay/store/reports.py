@@ -6,12 +6,9 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from psycopg import AsyncConnection
-from psycopg.rows import class_row
 
 from optirelay.model import CampaignId, ChannelName, CustomerId, FrozenCall, TemplateId
-from optirelay.store._sql import Statements, statements
-
-_ROWS_PER_FETCH = 5000
+from optirelay.store._sql import Statements
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +87,6 @@ class Reports:
     """One tenant's reports."""
 
     def __init__(self, connection: AsyncConnection[Any], tenant: int) -> None:
-        self._connection = connection
         self._tenant = tenant
         self._sql = Statements(connection, "reports", {"tenant": tenant})
 
@@ -121,12 +117,8 @@ class Reports:
 
     async def customers(self, campaign: int, report: int) -> AsyncIterator[ToldCustomer]:
         """Everybody of a report, event by event, template by template, day by day; streamed."""
-        name = statements("reports")["told_customers"]
-        async with self._connection.cursor("told", row_factory=class_row(ToldCustomer)) as cursor:
-            cursor.itersize = _ROWS_PER_FETCH
-            await cursor.execute(name, {"tenant": self._tenant, "campaign": campaign, "report": report})
-            async for row in cursor:
-                yield row
+        async for row in self._sql.stream(ToldCustomer, "told_customers", campaign=campaign, report=report):
+            yield row
 
     async def totals(self, campaigns: Sequence[int], told_of: int) -> list[ToldTotal]:
         """Totals by template and event over everything taken so far of these rows of one campaign, and what was kept as

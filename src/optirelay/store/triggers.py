@@ -5,13 +5,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
-from zlib import crc32
 
 import msgspec
 from psycopg import AsyncConnection
 
 from optirelay.model import CampaignId, ChannelName, Skip, TemplateId, Triggered
-from optirelay.store._sql import Statements
+from optirelay.store._sql import Asked, Statements
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,41 +61,50 @@ class Triggers:
     """One tenant's triggered messages."""
 
     def __init__(self, connection: AsyncConnection[Any], tenant: int) -> None:
-        self._tenant = tenant
         self._sql = Statements(connection, "triggers", {"tenant": tenant})
 
-    async def hear(self, channel: ChannelName) -> None:
-        """From here on nothing is overlooked that stops a message, and no template is pushed on the channel; nothing of
-        it comes before the transaction ends."""
-        await self._sql.value("hear", channel=channel)
+    async def look(
+        self, channel: ChannelName, people: Sequence[Triggered]
+    ) -> tuple[list[Looked], dict[tuple[CampaignId, date], Day]]:
+        """Of each, in their order, what has to be known before it is written; and those of their campaigns' days that
+        there are, which nobody closes before the transaction ends.
 
-    async def days(
+        From here on nothing is overlooked that stops a message, and no template is pushed on the channel; nothing of
+        it comes before the transaction ends.
+        """
+        rows = [
+            {
+                "place": place,
+                "customer_id": one.recipient.customer_id,
+                "address": one.recipient.address,
+                "template_id": one.recipient.template_id,
+            }
+            for place, one in enumerate(people)
+        ]
+        keys = sorted({(one.campaign_id, one.day) for one in people})
+        _, days, looked = await self._sql.together(
+            Asked("hear", {"channel": channel}),
+            Asked("days", {"channel": channel, **_columns(keys)}, Day),
+            Asked("look", {"channel": channel, "people": _json(rows)}, Looked),
+        )
+        return looked, _by_key(days)
+
+    async def add_days(
         self,
         channel: ChannelName,
-        wanted: Iterable[tuple[CampaignId, date]],
+        new: Sequence[tuple[CampaignId, date]],
         *,
         report_at: Mapping[CampaignId, datetime | None],
     ) -> dict[tuple[CampaignId, date], Day]:
-        """These campaigns on these days, made known where they are not; nobody closes one before the transaction ends.
+        """These campaigns on these days, made known; nobody closes one before the transaction ends.
 
         `report_at`: of each campaign id, when Optimove is told of a new day first; None: never.
         """
-        keys = sorted(set(wanted))
-        found = await self._days(channel, keys)
-        new = [key for key in keys if key not in found]
-        if not new:
-            return found
         for at in set(map(report_at.__getitem__, (campaign_id for campaign_id, _ in new))):
             of_them = _columns([key for key in new if report_at[key[0]] == at])
             await self._sql.do("add_days", channel=channel, report_at=at, **of_them)
         await self._sql.do("add_passes", channel=channel, **_columns(new))
-        return await self._days(channel, keys)
-
-    async def _days(
-        self, channel: ChannelName, keys: Sequence[tuple[CampaignId, date]]
-    ) -> dict[tuple[CampaignId, date], Day]:
-        rows = await self._sql.rows(Day, "days", channel=channel, **_columns(keys))
-        return {(row.campaign_id, row.planned_on): row for row in rows}
+        return _by_key(await self._sql.rows(Day, "days", channel=channel, **_columns(new)))
 
     async def add_messages(self, messages: Mapping[int, tuple[int, Day, Triggered]]) -> frozenset[int]:
         """Write messages, by their number, each with its batch; the numbers of those that the ledger did not have."""
@@ -119,19 +127,6 @@ class Triggers:
         ]
         return frozenset(await self._sql.values("add_messages", messages=_json(rows)))
 
-    async def look(self, channel: ChannelName, people: Sequence[Triggered]) -> list[Looked]:
-        """Of each, in their order, what has to be known before it is written."""
-        rows = [
-            {
-                "place": place,
-                "customer_id": one.recipient.customer_id,
-                "address": one.recipient.address,
-                "template_id": one.recipient.template_id,
-            }
-            for place, one in enumerate(people)
-        ]
-        return await self._sql.rows(Looked, "look", channel=channel, people=_json(rows))
-
     async def add(
         self,
         channel: ChannelName,
@@ -152,19 +147,15 @@ class Triggers:
             owner=owner,
             lease=lease,
             now=now,
-            worker=crc32(owner.encode()) & 0x7FFFFFFF,
             batches=_json([_columns_of(batch) for batch in batches]),
             personal=_json([row for batch in batches for row in _personal(batch)]),
+            skips=_json([row for batch in batches for row in _skips(batch)]),
             received=_json(_counts(batches, received)),
         )
-        await self._sql.copy(
-            "copy_skips",
-            [
-                (self._tenant, batch.day.planned_on, number, "skipped", skip.value, now)
-                for batch in batches
-                for number, skip in batch.skips.items()
-            ],
-        )
+
+
+def _by_key(days: Iterable[Day]) -> dict[tuple[CampaignId, date], Day]:
+    return {(day.campaign_id, day.planned_on): day for day in days}
 
 
 def _columns(keys: Sequence[tuple[CampaignId, date]]) -> dict[str, list[Any]]:
@@ -212,6 +203,11 @@ def _personal(batch: NewBatch) -> Iterator[dict[str, Any]]:
                 "tags": one.recipient.personalization,
                 "promo_codes": one.fired.promo_codes or None,
             }
+
+
+def _skips(batch: NewBatch) -> Iterator[dict[str, Any]]:
+    for number, skip in batch.skips.items():
+        yield {"planned_on": batch.day.planned_on, "message": number, "reason": skip}
 
 
 def _json(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -26,7 +26,7 @@ select pg_notify(%(wakes)s, '');
 
 -- name: take_notifications
 -- The oldest of each tenant that has some, the same number of each: however many one has, another's need not wait for them. None further
--- once these have so many octets.
+-- once these have so many octets. Whoever takes them is done with them at the commit.
 with waiting as materialized (
   select t.tenant from unnest(%(tenants)s::int[]) as t (tenant)
   where exists (select from notification n where n.tenant = t.tenant and n.state = 'new')
@@ -36,13 +36,15 @@ with waiting as materialized (
     select tenant, id, hash, body, received_at from notification where tenant = w.tenant and state = 'new'
     order by id limit greatest(1, %(limit)s / (select count(*) from waiting)) for update skip locked
   ) n
+), taken as (
+  select tenant, id from oldest where before < %(octets)s order by id limit %(limit)s
 )
-select tenant, id, hash, body, received_at from oldest where before < %(octets)s order by id limit %(limit)s;
+update notification n set state = 'done' from taken t
+where n.tenant = t.tenant and n.id = t.id
+returning n.tenant, n.id, n.hash, n.body, n.received_at;
 
--- name: settle_notifications
-update notification n set state = %(state)s
-from unnest(%(tenants)s::int[], %(ids)s::bigint[]) as s (tenant, id)
-where n.tenant = s.tenant and n.id = s.id;
+-- name: set_aside_notification
+update notification set state = 'set_aside' where tenant = %(tenant)s and id = %(id)s;
 
 -- name: keep_callbacks
 -- The same key within seven days is the same callback.

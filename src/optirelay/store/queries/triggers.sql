@@ -66,15 +66,20 @@ jsonb_to_recordset(%(people)s::jsonb) as i (place int, customer_id text, address
 order by i.place;
 
 -- name: add
--- Batches of messages that are added, of which somebody is the owner where some start; what is personal of their messages; and how much
--- this worker received of each day: the left side of the balance.
+-- Batches of messages that are added, of which somebody is the owner where some start; what is personal of their messages, or why it goes to
+-- nobody; and how much
+-- was received of each day, the left side of the balance: a row for each connection, because they would wait for each other's.
 with personal as (
   insert into personalization (tenant, planned_on, message, tags, promo_codes)
   select %(tenant)s, n.planned_on, n.message, n.tags, n.promo_codes
   from jsonb_to_recordset(%(personal)s::jsonb) as n (planned_on date, message bigint, tags jsonb, promo_codes jsonb)
+), skipped as (
+  insert into outcome (tenant, planned_on, message, state, reason, at)
+  select %(tenant)s, n.planned_on, n.message, 'skipped', n.reason, %(now)s
+  from jsonb_to_recordset(%(skips)s::jsonb) as n (planned_on date, message bigint, reason text)
 ), counted as (
   insert into page (tenant, pass, reading, skip, received, new, known, changed, repeated, unreadable)
-  select %(tenant)s, n.pass, 1, %(worker)s, n.received, n.new, n.received - n.new, 0, 0, n.unreadable
+  select %(tenant)s, n.pass, 1, pg_backend_pid(), n.received, n.new, n.received - n.new, 0, 0, n.unreadable
   from jsonb_to_recordset(%(received)s::jsonb) as n (pass bigint, received int, new int, unreadable int)
   order by n.pass
   on conflict (tenant, pass, reading, skip) do update
@@ -89,6 +94,3 @@ select %(tenant)s, true, n.id, n.campaign, %(channel)s, n.template_id, n.templat
        case when n.begun > 0 then %(now)s::timestamptz end, n.skipped, case when n.done then clock_timestamp() end
 from jsonb_to_recordset(%(batches)s::jsonb) as n (id bigint, campaign bigint, template_id int, template_version int, due_at timestamptz,
   started bigint, total int, begun int, skipped jsonb, done bool);
-
--- name: copy_skips
-copy outcome (tenant, planned_on, message, state, reason, at) from stdin;
