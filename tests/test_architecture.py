@@ -16,7 +16,7 @@ AREAS = sorted(path.stem for path in (STORE / "queries").glob("*.sql"))
 OF_ALL_TENANTS = "everyone"
 LONGEST_MODULE = 400
 LONGEST_FUNCTION = 40
-RUNS = ("do", "rows", "tuples", "row", "values", "value", "stream", "copy")
+RUNS = ("do", "count", "rows", "tuples", "row", "values", "value", "stream", "copy")
 
 WITHOUT_TENANT = {
     # Temporary tables of one transaction: their rows meet a tenant's only in a statement that names it.

@@ -63,7 +63,7 @@ async def accept(ctx: Context, starter: Starter | None = None) -> int:
 async def _accept_some(ctx: Context, starter: Starter | None, most: int, *, alone: bool) -> int:
     started: list[Started] = []
     try:
-        async with ctx.store.transaction() as everyone:
+        async with ctx.store.transaction(pipelined=not alone) as everyone:
             taken = await everyone.take_notifications(most, MOST_OCTETS)
             for tenant, of_tenant in grouped(taken, lambda notification: notification.tenant):
                 ledger = everyone.ledger(tenant)

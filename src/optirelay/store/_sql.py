@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import AsyncIterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any, LiteralString, TypeVar, cast
 
 from psycopg import AsyncConnection
+from psycopg.pq import PipelineStatus
 from psycopg.rows import class_row, scalar_row, tuple_row
 
 Row = TypeVar("Row")
@@ -41,10 +43,19 @@ class Statements:
     area: str
     fixed: Mapping[str, Any]
 
-    async def do(self, name: str, /, **params: Any) -> int:
-        """Run it; how many rows it touched."""
+    async def do(self, name: str, /, **params: Any) -> None:
+        """Run it. In a pipelined transaction it leaves with the next statement whose rows are read."""
+        await self.connection.execute(statements(self.area)[name], {**self.fixed, **params})
+
+    async def count(self, name: str, /, **params: Any) -> int:
+        """Run it; how many rows it touched. Not in a pipelined transaction, which does not know it yet."""
+        assert not self._pipelined
         cursor = await self.connection.execute(statements(self.area)[name], {**self.fixed, **params})
         return cursor.rowcount
+
+    @property
+    def _pipelined(self) -> bool:
+        return self.connection.info.pipeline_status is not PipelineStatus.OFF
 
     async def rows(self, shape: type[Row], name: str, /, **params: Any) -> list[Row]:
         """Every row, each as a `shape` by its columns' names."""
@@ -55,7 +66,7 @@ class Statements:
     async def together(self, *asked: Asked) -> list[list[Any]]:
         """Several statements, one after another, without waiting for each one's answer; every row of each."""
         cursors = []
-        async with self.connection.pipeline():
+        async with nullcontext() if self._pipelined else self.connection.pipeline():
             for one in asked:
                 cursor = self.connection.cursor(row_factory=class_row(one.shape) if one.shape else tuple_row)
                 cursors.append(cursor)

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any, Self
@@ -252,9 +252,17 @@ class Store:
         return None
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Everyone]:
-        """A transaction over all tenants' rows. StoreUnavailable where PostgreSQL does not answer."""
-        async with _connection(self.pool) as connection, connection.transaction():
+    async def transaction(self, *, pipelined: bool = False) -> AsyncIterator[Everyone]:
+        """A transaction over all tenants' rows. StoreUnavailable where PostgreSQL does not answer.
+
+        Pipelined, what returns no rows, its beginning and end among it, leaves with the next statement that does: what
+        is wrong with it is raised later, at the latest at the end. It knows no COPY.
+        """
+        async with (
+            _connection(self.pool) as connection,
+            connection.pipeline() if pipelined else nullcontext(),
+            connection.transaction(),
+        ):
             yield Everyone(connection, self._tenants)
 
     async def keep_notifications(self, notifications: Sequence[tuple[TenantId, bytes]]) -> None:

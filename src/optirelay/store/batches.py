@@ -54,7 +54,7 @@ class Batches:
     async def merge_waiting(self, channel: ChannelName, now: datetime) -> int:
         """Due triggered messages of one day and template, of which nothing has begun, become one batch of at most
         1,000; how many batches it replaces."""
-        return await self._sql.do("merge_waiting", channel=channel, now=now)
+        return await self._sql.count("merge_waiting", channel=channel, now=now)
 
     async def numbers(self, count: int) -> list[int]:
         """Numbers for so many new batches."""

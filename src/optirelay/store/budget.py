@@ -38,7 +38,7 @@ class Budget:
         """
         standing = await self._lock()
         await self._sql.do("forget", window=window, unseen=_UNSEEN, unanswered=_UNANSWERED)
-        if number is None or not await self._sql.do("see", id=number):
+        if number is None or not await self._sql.count("see", id=number):
             number = int(await self._sql.value("wait", share=share))
         calls = await self._sql.rows(KeyCall, "calls")
         now = await self._sql.value("now")

@@ -153,12 +153,12 @@ class Campaigns:
         """Nothing of it starts from the commit on, also of new days of a triggered one. False where it is paused or
         cancelled; a scheduled one also where it is complete."""
         await self._sql.value("no_new_days")
-        return await self._sql.do("pause", campaign=campaign) > 0
+        return await self._sql.count("pause", campaign=campaign) > 0
 
     async def resume(self, campaign: int) -> bool:
         """It goes on, all days of it. False where it is not paused."""
         await self._sql.value("no_new_days")
-        return await self._sql.do("resume", campaign=campaign) > 0
+        return await self._sql.count("resume", campaign=campaign) > 0
 
     async def reopen(self, campaign: int) -> None:
         """Messages of it go again: where it was complete it is not any more. Locks it until the transaction ends."""

@@ -52,19 +52,19 @@ class Channels:
 
     async def pause(self, channel: ChannelName) -> bool:
         """Nothing of it starts from the commit on. False where it was paused before."""
-        return await self._sql.do("pause", channel=channel) > 0
+        return await self._sql.count("pause", channel=channel) > 0
 
     async def resume(self, channel: ChannelName) -> bool:
         """It goes on. False where it was not paused."""
-        return await self._sql.do("resume", channel=channel) > 0
+        return await self._sql.count("resume", channel=channel) > 0
 
     async def stop(self, channel: ChannelName) -> bool:
         """Its provider takes nothing more: nothing of it starts from the commit on. False where it was stopped."""
-        return await self._sql.do("stop", channel=channel) > 0
+        return await self._sql.count("stop", channel=channel) > 0
 
     async def start_again(self, channel: ChannelName) -> bool:
         """What stopped it was mended. False where it was not stopped."""
-        return await self._sql.do("start_again", channel=channel) > 0
+        return await self._sql.count("start_again", channel=channel) > 0
 
     async def reserve_slots(
         self, channel: ChannelName, count: int, interval: timedelta, *, triggered: bool = False

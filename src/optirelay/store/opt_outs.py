@@ -75,7 +75,7 @@ class OptOuts:
         await self._sql.value("alone")
         columns = list(map(list, zip(*suppressions, strict=True)))
         names = ("addresses", "channels", "reasons", "notes")
-        return await self._sql.do("suppress", **dict(zip(names, columns, strict=True)))
+        return await self._sql.count("suppress", **dict(zip(names, columns, strict=True)))
 
     async def unsuppress(self, address: str, channel: str | None) -> list[str]:
         """Have the address written to again: on that channel or EVERY_CHANNEL, or None: wherever it is not. From where
