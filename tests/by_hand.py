@@ -55,14 +55,14 @@ async def started(house: House, most: int = 1000) -> Begun:
     """The next group of the channel's next due batch is on its way."""
     taken = await pipeline.take(house.ctx, ACME, NEWSLETTER)
     assert taken is not None
-    return await pipeline.begin(house.ctx, ACME, taken, {}, channel=NEWSLETTER, most=most)
+    return await pipeline.begin(house.ctx, ACME, taken, {}, most=most)
 
 
 async def sent(house: House, answer: Answer = Accepted(), **plan: Any) -> str:  # noqa: B008 - frozen
     """A campaign fetched, and all that is due of it answered like this; not reported."""
     campaign_id = await fetched(house, **plan)
     while taken := await pipeline.take(house.ctx, ACME, NEWSLETTER):
-        begun = await pipeline.begin(house.ctx, ACME, taken, {}, channel=NEWSLETTER, most=1000)
+        begun = await pipeline.begin(house.ctx, ACME, taken, {}, most=1000)
         known = Known({message.number: answer for message in begun.start})
         await pipeline.write_answers(house.ctx, ACME, {taken: known})
     return campaign_id

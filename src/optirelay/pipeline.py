@@ -14,7 +14,7 @@
 Both writes of a step carry a key and share one transaction, so that running it twice changes nothing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from datetime import datetime
 
 import structlog
@@ -97,10 +97,9 @@ async def _accept_of(
                 await ctx.way.give("notifications")
                 await _carry_out(ctx, ledger, step, told, notification.received_at)
     started: list[Started] = []
-    with ctx.way.urgent():
-        for channel, of_channel in sorted(grouped(met, lambda one: one.channel)):
-            room = 0 if starter is None else starter.room(ledger.tenant, channel)
-            started += await send_at_once(ctx, ledger, channel, of_channel, most=room)
+    for channel, of_channel in sorted(grouped(met, lambda one: one.channel)):
+        room = 0 if starter is None else starter.room(ledger.tenant, channel)
+        started += await send_at_once(ctx, ledger, channel, of_channel, most=room)
     return started
 
 
@@ -256,16 +255,17 @@ async def begin(
     taken: TakenBatch,
     known: Mapping[TakenBatch, Known],
     *,
-    channel: ChannelName,
     most: int,
+    whose: Hashable | None = None,
 ) -> Begun:
     """Write what is known of groups before, then start the batch's next group of at most `most`: one transaction.
 
-    It starts only where the batch is still ours and its campaign runs; what is known is written all the same.
+    It starts only where the batch is still ours and its campaign runs; what is known is written all the same. `whose`: who
+    waits for the right of way; None: nobody.
     """
     async with ctx.store.tenant(tenant).transaction() as ledger:
         ended = await write_known(ctx, ledger, known)
-        await ctx.way.give((tenant, channel))
+        await ctx.way.give(whose)
         begun = await _begin(ctx, ledger, taken, most)
         await _close_all_done(ctx, ledger, ended)
         return begun

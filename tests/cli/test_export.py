@@ -59,7 +59,7 @@ async def test_every_message_is_a_row_that_says_what_messages_show_says(house: H
     campaign_id = await by_hand.fetched(house)
     taken = await pipeline.take(house.ctx, ACME, NEWSLETTER)
     assert taken is not None
-    begun = await pipeline.begin(house.ctx, ACME, taken, {}, channel=NEWSLETTER, most=100)
+    begun = await pipeline.begin(house.ctx, ACME, taken, {}, most=100)
     ana, bo, zoe = sorted(begun.start, key=lambda message: message.address)
     answers: dict[int, Answer] = {
         ana.number: Accepted("-id of ana@example.com"),

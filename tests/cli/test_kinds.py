@@ -57,7 +57,7 @@ async def both(house: House) -> str:
     for answer in answers:
         taken = await pipeline.take(house.ctx, ACME, NEWSLETTER, triggered=True)
         assert taken is not None
-        begun = await pipeline.begin(house.ctx, ACME, taken, {}, channel=NEWSLETTER, most=1000)
+        begun = await pipeline.begin(house.ctx, ACME, taken, {}, most=1000)
         known = Known(dict.fromkeys([message.number for message in begun.start], answer))
         await pipeline.write_answers(house.ctx, ACME, {taken: known})
     return campaign_id

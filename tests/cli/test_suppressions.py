@@ -85,7 +85,7 @@ async def written_to(house: House, channel: str) -> set[str]:
     await by_hand.fetched(house, channel=CHANNELS[channel]["scheduled_id"])
     started: set[str] = set()
     while taken := await pipeline.take(house.ctx, ACME, ChannelName(channel)):
-        begun = await pipeline.begin(house.ctx, ACME, taken, {}, channel=ChannelName(channel), most=100)
+        begun = await pipeline.begin(house.ctx, ACME, taken, {}, most=100)
         started |= {message.customer_id for message in begun.start}
         known = Known({message.number: Accepted() for message in begun.start})
         await pipeline.write_answers(house.ctx, ACME, {taken: known})

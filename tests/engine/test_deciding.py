@@ -63,7 +63,7 @@ async def outcomes(house: House, campaign_id: str, customer_id: str) -> Sequence
 async def deliver(house: House) -> None:
     """Whatever is due is accepted."""
     while taken := await pipeline.take(house.ctx, ACME, NEWSLETTER):
-        begun = await pipeline.begin(house.ctx, ACME, taken, {}, channel=NEWSLETTER, most=1000)
+        begun = await pipeline.begin(house.ctx, ACME, taken, {}, most=1000)
         known = Known(dict.fromkeys([message.number for message in begun.start], Accepted()))
         await pipeline.write_answers(house.ctx, ACME, {taken: known})
 
@@ -204,7 +204,7 @@ async def test_refused_messages_go_again_with_their_template_as_it_is_now(house_
         taken = await pipeline.take(house.ctx, ACME, NEWSLETTER)
         assert taken is not None
         assert taken.template_version == 2
-        begun = await pipeline.begin(house.ctx, ACME, taken, {}, channel=NEWSLETTER, most=1000)
+        begun = await pipeline.begin(house.ctx, ACME, taken, {}, most=1000)
         numbers = [message.number for message in begun.start]
         known = Known({numbers[0]: Refused(Refusal.REJECTED), **dict.fromkeys(numbers[1:], Accepted())})
         await pipeline.write_answers(house.ctx, ACME, {taken: known})
@@ -258,10 +258,10 @@ async def test_a_batch_in_hand_starts_nothing_once_its_campaign_is_paused(house_
         campaign_id = await by_hand.fetched(house)
         taken = await pipeline.take(house.ctx, ACME, NEWSLETTER)
         assert taken is not None
-        begun = await pipeline.begin(house.ctx, ACME, taken, {}, channel=NEWSLETTER, most=2)
+        begun = await pipeline.begin(house.ctx, ACME, taken, {}, most=2)
         await operate.pause_campaign(house.ctx, "acme", campaign_id, "newsletter")
         known = Known({message.number: Accepted() for message in begun.start})
-        after = await pipeline.begin(house.ctx, ACME, taken, {taken: known}, channel=NEWSLETTER, most=2)
+        after = await pipeline.begin(house.ctx, ACME, taken, {taken: known}, most=2)
         assert (after.start, after.over) == ([], True)
         assert (await shape_of(house))["accepted"] == 2
 

@@ -117,7 +117,7 @@ async def play(house: House, dice: random.Random) -> None:
     campaign_id = await fetched(house, customers=MESSAGES)
     group: list[tuple[TakenBatch, Message]] = []
     while taken := await pipeline.take(house.ctx, ACME, NEWSLETTER):
-        begun = await pipeline.begin(house.ctx, ACME, taken, {}, channel=NEWSLETTER, most=1000)
+        begun = await pipeline.begin(house.ctx, ACME, taken, {}, most=1000)
         group += [(taken, message) for message in begun.start]
     stories = [(taken, message, a_story(dice)) for taken, message in group]
     for number in range(max(len(story.steps) for _, _, story in stories)):

@@ -55,7 +55,7 @@ async def fire(house: House, *days: int, **fields: Any) -> None:
 async def deliver(house: House, answer: Answer = Accepted()) -> None:  # noqa: B008 - frozen
     """Whatever is due is answered like this."""
     while taken := await pipeline.take(house.ctx, ACME, NEWSLETTER, triggered=True):
-        begun = await pipeline.begin(house.ctx, ACME, taken, {}, channel=NEWSLETTER, most=1000)
+        begun = await pipeline.begin(house.ctx, ACME, taken, {}, most=1000)
         known = Known({message.number: answer for message in begun.start})
         await pipeline.write_answers(house.ctx, ACME, {taken: known})
 

@@ -43,7 +43,7 @@ async def begun(house: House) -> Begun | None:
     taken = await pipeline.take(house.ctx, ACME, NEWSLETTER)
     if taken is None:
         return None
-    group = await pipeline.begin(house.ctx, ACME, taken, {}, channel=NEWSLETTER, most=100)
+    group = await pipeline.begin(house.ctx, ACME, taken, {}, most=100)
     if group.over and not group.start:
         await pipeline.free(house.ctx, ACME, taken, group.next_due_at)
     return group
@@ -74,7 +74,7 @@ async def test_what_is_late_handed_back_or_tried_again_waits_for_their_end(
         await by_hand.fetched(house, customers=6)
         taken = await pipeline.take(house.ctx, ACME, NEWSLETTER)
         assert taken is not None
-        group = await pipeline.begin(house.ctx, ACME, taken, {}, channel=NEWSLETTER, most=5)
+        group = await pipeline.begin(house.ctx, ACME, taken, {}, most=5)
         later, doubtful, refused, handed_back, accepted = (message.number for message in group.start)
         answers: dict[int, Answer] = {
             later: Later(),
@@ -104,7 +104,7 @@ async def test_what_fell_into_quiet_hours_can_go_again_until_so_long_after_their
         campaign_id = await by_hand.fetched(house, customers=4, send_at=["-150m"])
         taken = await pipeline.take(house.ctx, ACME, NEWSLETTER)
         assert taken is not None
-        group = await pipeline.begin(house.ctx, ACME, taken, {}, channel=NEWSLETTER, most=100)
+        group = await pipeline.begin(house.ctx, ACME, taken, {}, most=100)
         first, second, *others = (message.number for message in group.start)
         answers: dict[int, Answer] = {first: Refused(Refusal.REJECTED), second: Doubtful()}
         answers |= dict.fromkeys(others, Accepted())

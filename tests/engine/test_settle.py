@@ -36,7 +36,7 @@ async def take(house: House, worker: str = "first") -> TakenBatch:
 
 
 async def begin(house: House, taken: TakenBatch, most: int = 1000) -> Begun:
-    return await pipeline.begin(house.ctx, ACME, taken, {}, channel=NEWSLETTER, most=most)
+    return await pipeline.begin(house.ctx, ACME, taken, {}, most=most)
 
 
 async def record(house: House, taken: TakenBatch, known: Known) -> None:

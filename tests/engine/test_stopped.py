@@ -164,7 +164,7 @@ async def test_what_expires_while_its_channel_is_stopped_is_skipped_when_it_is_r
         with time_machine.travel(datetime.now(UTC) + timedelta(hours=2)):
             assert await operate.resume_channel(house.ctx, "acme", TEXTS)
             while taken := await pipeline.take(house.ctx, ACME, TEXTS):
-                assert not (await pipeline.begin(house.ctx, ACME, taken, {}, channel=TEXTS, most=100)).start
+                assert not (await pipeline.begin(house.ctx, ACME, taken, {}, most=100)).start
             await until_stands(house, campaign_id, "complete", planned=0)
         assert (await shape_of(house, campaign_id))["skipped"] == {"expired": PEOPLE}
         assert len(receiver.posts) == posts

@@ -53,7 +53,7 @@ class Worker:
         self.taken = self.taken or await pipeline.take(self.ctx, ACME, NEWSLETTER)
         assert self.taken is not None
         written = {self.taken: known} if known else {}
-        begun = await pipeline.begin(self.ctx, ACME, self.taken, written, channel=NEWSLETTER, most=most)
+        begun = await pipeline.begin(self.ctx, ACME, self.taken, written, most=most)
         return [message.number for message in begun.start]
 
     async def write(self, known: Known) -> None:

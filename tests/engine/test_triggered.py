@@ -68,7 +68,7 @@ async def next_group(house: House, now: datetime) -> list[int]:
         taken = await pipeline.take(house.ctx, ACME, NEWSLETTER, triggered=True)
         if taken is None:
             return []
-        group = await pipeline.begin(house.ctx, ACME, taken, {}, channel=NEWSLETTER, most=100)
+        group = await pipeline.begin(house.ctx, ACME, taken, {}, most=100)
         if not group.start:
             await pipeline.free(house.ctx, ACME, taken, group.next_due_at)
         return [message.number for message in group.start]

@@ -78,7 +78,7 @@ class Tenants:
     async def send(self, tenant: TenantId, answers: Mapping[str, Answer], *, most: int = 1000) -> None:
         """The next group of each due batch begins, and is answered like this."""
         while taken := await pipeline.take(self.ctx, tenant, NEWSLETTER):
-            begun = await pipeline.begin(self.ctx, tenant, taken, {}, channel=NEWSLETTER, most=most)
+            begun = await pipeline.begin(self.ctx, tenant, taken, {}, most=most)
             known = Known({message.number: answers[message.customer_id] for message in begun.start})
             await pipeline.write_answers(self.ctx, tenant, {taken: known})
             if most < 1000:

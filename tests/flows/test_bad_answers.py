@@ -71,7 +71,7 @@ async def test_pages_are_asked_for_again_after_any_bad_answer(make_settings: Mak
         await house.fault("GetCustomerSendDetailsByChannel", "rate_limited")
         await gather_all(house)
         while taken := await pipeline.take(house.ctx, ACME, NEWSLETTER):
-            begun = await pipeline.begin(house.ctx, ACME, taken, {}, channel=NEWSLETTER, most=1000)
+            begun = await pipeline.begin(house.ctx, ACME, taken, {}, most=1000)
             known = Known({message.number: Accepted() for message in begun.start})
             await pipeline.write_answers(house.ctx, ACME, {taken: known})
         counts = await house.campaign(campaign_id)

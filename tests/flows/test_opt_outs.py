@@ -79,7 +79,7 @@ async def test_a_no_counts_for_messages_that_wait_are_tried_again_or_go_on(make_
         tried = await fetched(house)
         taken = await pipeline.take(house.ctx, ACME, NEWSLETTER)
         assert taken is not None
-        begun = await pipeline.begin(house.ctx, ACME, taken, {}, channel=NEWSLETTER, most=1000)
+        begun = await pipeline.begin(house.ctx, ACME, taken, {}, most=1000)
         by_customer = {message.customer_id: message.number for message in begun.start}
         later = {number: Later("not now", timedelta(0)) for who, number in by_customer.items() if who in "ab"}
         unsent = [number for who, number in by_customer.items() if who in "cd"]
@@ -91,7 +91,7 @@ async def test_a_no_counts_for_messages_that_wait_are_tried_again_or_go_on(make_
             await said(house, who, opted_in=False, at=datetime.now(UTC))
         await operate.resume_campaign(house.ctx, "acme", paused, "newsletter")
         while taken := await pipeline.take(house.ctx, ACME, NEWSLETTER):
-            begun = await pipeline.begin(house.ctx, ACME, taken, {}, channel=NEWSLETTER, most=1000)
+            begun = await pipeline.begin(house.ctx, ACME, taken, {}, most=1000)
             known = Known({message.number: Accepted() for message in begun.start})
             await pipeline.write_answers(house.ctx, ACME, {taken: known})
         was_out = {who: "opted_out" if who in "ac" else "accepted" for who in "abcdef"}

@@ -93,9 +93,7 @@ class Worker:
 
     async def _begin(self, batch: TakenBatch, most: int) -> list[Message]:
         self.unsure = True
-        begun = await self._write(
-            lambda known: pipeline.begin(self.ctx, ACME, batch, known, channel=self._channel, most=most)
-        )
+        begun = await self._write(lambda known: pipeline.begin(self.ctx, ACME, batch, known, most=most))
         self.unsure = False
         if begun.lost or begun.over:
             self.batch = None

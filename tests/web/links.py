@@ -45,7 +45,7 @@ async def house_with_links(
 async def send_all(house: House, channel: ChannelName) -> None:
     """All that is due on a channel is taken by its provider, in steps by hand."""
     while taken := await pipeline.take(house.ctx, ACME, channel):
-        begun = await pipeline.begin(house.ctx, ACME, taken, {}, channel=channel, most=1000)
+        begun = await pipeline.begin(house.ctx, ACME, taken, {}, most=1000)
         answers = Known({message.number: Accepted() for message in begun.start})
         await pipeline.write_answers(house.ctx, ACME, {taken: answers})
 

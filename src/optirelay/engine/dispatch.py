@@ -94,7 +94,6 @@ class Dispatch:
     async def _listen(self) -> None:
         async for name in self._ctx.store.listen():
             if name == NOTIFICATION_CHANNEL:
-                await self._ctx.way.give(name)
                 self._notified.set()
             elif name == CALLBACK_CHANNEL:
                 self._called_back.set()
@@ -111,7 +110,9 @@ class Dispatch:
         while not stop.is_set():
             self._notified.clear()
             try:
-                if not await pipeline.accept(self._ctx, self):
+                with self._ctx.way.urgent():
+                    accepted = await pipeline.accept(self._ctx, self)
+                if not accepted:
                     await _set_or_polled(self._notified)
             except StoreUnavailable as error:
                 log.warning("store_unavailable", loop="accept", why=str(error))

@@ -31,6 +31,7 @@ T = TypeVar("T")
 LONGEST_SLEEP_SECONDS = 1.0
 LOOK_AGAIN_SECONDS = 0.05  # for a due batch, where nobody says that there is one
 TOGETHER_SECONDS = 0.1  # answers to triggered messages are written that came within so long
+FEW = 200  # messages of a group beside triggered ones: starting it takes a few milliseconds
 DRAIN_SECONDS = 25.0  # at the end, for answers that are under way
 SLOT_AHEAD_SECONDS = sending.SLOT_AHEAD.total_seconds()
 SET_ASIDE_FOR = timedelta(minutes=10)
@@ -143,12 +144,12 @@ class Lane:
         if self._batch is None:
             await self._idle(may_take)
             return
-        batch, most = self._batch, sending.most_at_once(self._rate, self._handled)
+        batch, most = self._batch, self._most
         await self._way()
         await self._hand_back_unsure(batch)
         self._unsure = True
         begun = await self._write(
-            lambda known: pipeline.begin(self._ctx, self.tenant, batch, known, channel=self._name, most=most)
+            lambda known: pipeline.begin(self._ctx, self.tenant, batch, known, most=most, whose=self._whose)
         )
         self._unsure = False
         if begun.lost or begun.over:
@@ -160,6 +161,13 @@ class Lane:
             await self._hand_over(batch, begun)
         elif begun.wait:
             await self._sleep(begun.wait.total_seconds())
+
+    @property
+    def _most(self) -> int:
+        """How many messages the next group may have."""
+        most = sending.most_at_once(self._rate, self._handled)
+        small = not self._triggered and self._ctx.way.is_busy_with_triggered
+        return min(most, FEW) if small else most
 
     async def _way(self, messages: int = 0) -> None:
         await self._ctx.way.give(self._whose, messages)

@@ -15,7 +15,8 @@ MOST_KNOWN = 1000  # of those who worked; then they are looked through
 LINGER_SECONDS = 0.03  # between two pieces of work on the same few rows: a job is fetched, a sender woken
 STEP_SECONDS = 0.1  # within one piece: longer is only waited for outside, for Optimove or a provider
 LONGEST_SECONDS = 1.0  # that what has much to do stands still
-URGENT_MILLISECONDS = 3  # left to triggered messages before each slice
+LATELY_SECONDS = 1.0
+URGENT_MILLISECONDS = 8  # left to triggered messages before each slice
 REST = 0.5  # of the time for which it stood still, it goes on undisturbed
 
 
@@ -34,6 +35,7 @@ class Way:
         self._little = 0  # of them are at work
         self._from = self._until = 0.0  # large ones stand still
         self._urgent = 0  # groups of triggered messages on their way
+        self._urgent_until = 0.0  # that there were some
 
     @contextmanager
     def at_work(self, whose: Hashable | None) -> Iterator[None]:
@@ -57,6 +59,12 @@ class Way:
             yield
         finally:
             self._urgent -= 1
+            self._urgent_until = time.monotonic()
+
+    @property
+    def is_busy_with_triggered(self) -> bool:
+        """Whether triggered messages are on their way, or were a moment ago: what cannot be sliced should be small."""
+        return self._urgent > 0 or time.monotonic() - self._urgent_until < LATELY_SECONDS
 
     async def give(self, whose: Hashable | None, rows: int = 0) -> None:
         """One step of somebody's work, in which so many rows are handled."""

@@ -36,6 +36,7 @@ SETTINGS = {
     "shared_buffers": "128MB",
     "work_mem": "8MB",
     "maintenance_work_mem": "64MB",
+    "min_wal_size": "256MB",  # who commits first after a quiet hour need not wait for new files of the log
     "max_wal_size": "1GB",
     "full_page_writes": "on",
     "synchronous_commit": "on",

@@ -8,6 +8,7 @@ import structlog
 
 from optirelay.store import StoreUnavailable
 
+APART_SECONDS = 0.006  # two commits begin: each costs as much as a dozen requests
 log = structlog.get_logger()
 Request = TypeVar("Request")
 
@@ -19,6 +20,7 @@ class Keeper(Generic[Request]):
         self._keep = keep
         self._waiting: list[tuple[Request, asyncio.Future[None]]] = []
         self._busy: asyncio.Task[None] | None = None
+        self._next_at = 0.0  # a commit may begin, in the loop's time
 
     async def keep(self, request: Request) -> None:
         """Returns when it is durable. StoreUnavailable: it may not be."""
@@ -29,7 +31,10 @@ class Keeper(Generic[Request]):
         await kept
 
     async def _keep_all(self) -> None:
+        loop = asyncio.get_running_loop()
         while self._waiting:
+            await asyncio.sleep(max(0.0, self._next_at - loop.time()))
+            self._next_at = loop.time() + APART_SECONDS
             group, self._waiting = self._waiting, []
             try:
                 await self._keep([request for request, _ in group])
