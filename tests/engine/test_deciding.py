@@ -297,6 +297,11 @@ async def test_a_cancelled_campaign_is_over_and_stays_so(house_with: OpenHouse) 
 # --- all of it at once, with workers ----------------------------------------------------------------------------------
 
 
+async def nothing_under_way(house: House, campaign_id: str) -> bool:
+    counts = await house.campaign(campaign_id)
+    return counts.begun == counts.accepted + counts.in_doubt
+
+
 async def test_stopped_and_let_go_many_times_everybody_is_written_to_once_and_nobody_while_stopped(
     make_settings: MakeSettings,
 ) -> None:
@@ -318,7 +323,7 @@ async def test_stopped_and_let_go_many_times_everybody_is_written_to_once_and_no
                     await operate.pause_channel(house.ctx, "acme", "newsletter")
                 else:
                     await operate.pause_campaign(house.ctx, *place)
-                await asyncio.sleep(2)
+                await house.until(lambda: nothing_under_way(house, campaign_id))
                 taken = len(server.taken)
                 await asyncio.sleep(0.7)
                 assert len(server.taken) == taken < 1500

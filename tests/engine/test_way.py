@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from optirelay.engine import way as way_module
-from optirelay.engine.way import LITTLE, LONGEST_SECONDS, Way
+from optirelay.engine.way import LATELY_SECONDS, LITTLE, LONGEST_SECONDS, Way
 
 MUCH = 10 * LITTLE
 
@@ -92,6 +92,19 @@ async def test_what_was_done_long_ago_is_forgotten() -> None:
         working = asyncio.create_task(large(way))
         assert not await goes_on(working)
     assert await goes_on(working, seconds=10)
+
+
+async def test_work_that_cannot_be_sliced_is_small_for_a_moment_after_triggered_messages() -> None:
+    way = Way()
+    with way.urgent():  # somebody looks whether there are any
+        assert way.at_once("large", MUCH) == MUCH
+    with way.urgent(1):
+        assert way.at_once("large", MUCH) < LITTLE
+        assert way.at_once("large", 5) == 5
+        assert way.at_once(None, MUCH) == MUCH
+    assert way.at_once("large", MUCH) < LITTLE
+    await asyncio.sleep(LATELY_SECONDS)
+    assert way.at_once("large", MUCH) == MUCH
 
 
 async def test_all_is_done_slice_by_slice_in_its_order() -> None:

@@ -31,7 +31,6 @@ T = TypeVar("T")
 LONGEST_SLEEP_SECONDS = 1.0
 LOOK_AGAIN_SECONDS = 0.05  # for a due batch, where nobody says that there is one
 TOGETHER_SECONDS = 0.1  # answers to triggered messages are written that came within so long
-FEW = 200  # messages of a group beside triggered ones: starting it takes a few milliseconds
 DRAIN_SECONDS = 25.0  # at the end, for answers that are under way
 SLOT_AHEAD_SECONDS = sending.SLOT_AHEAD.total_seconds()
 SET_ASIDE_FOR = timedelta(minutes=10)
@@ -106,7 +105,7 @@ class Lane:
 
     async def _hand_over_given(self, batch: TakenBatch, begun: Begun) -> None:
         try:
-            with self._ctx.way.urgent():
+            with self._ctx.way.urgent(len(begun.start)):
                 await self._hand_over(batch, begun)
         except StoreUnavailable as error:
             log.warning("store_unavailable", tenant=self.tenant, channel=self._name, why=str(error))
@@ -144,7 +143,8 @@ class Lane:
         if self._batch is None:
             await self._idle(may_take)
             return
-        batch, most = self._batch, self._most
+        batch = self._batch
+        most = self._ctx.way.at_once(self._whose, sending.most_at_once(self._rate, self._handled))
         await self._way()
         await self._hand_back_unsure(batch)
         self._unsure = True
@@ -161,13 +161,6 @@ class Lane:
             await self._hand_over(batch, begun)
         elif begun.wait:
             await self._sleep(begun.wait.total_seconds())
-
-    @property
-    def _most(self) -> int:
-        """How many messages the next group may have."""
-        most = sending.most_at_once(self._rate, self._handled)
-        small = not self._triggered and self._ctx.way.is_busy_with_triggered
-        return min(most, FEW) if small else most
 
     async def _way(self, messages: int = 0) -> None:
         await self._ctx.way.give(self._whose, messages)

@@ -15,7 +15,8 @@ MOST_KNOWN = 1000  # of those who worked; then they are looked through
 LINGER_SECONDS = 0.03  # between two pieces of work on the same few rows: a job is fetched, a sender woken
 STEP_SECONDS = 0.1  # within one piece: longer is only waited for outside, for Optimove or a provider
 LONGEST_SECONDS = 1.0  # that what has much to do stands still
-LATELY_SECONDS = 1.0
+FEW = 200  # rows at once beside triggered messages: a few milliseconds
+LATELY_SECONDS = 1.0  # after triggered messages
 URGENT_MILLISECONDS = 8  # left to triggered messages before each slice
 REST = 0.5  # of the time for which it stood still, it goes on undisturbed
 
@@ -35,7 +36,7 @@ class Way:
         self._little = 0  # of them are at work
         self._from = self._until = 0.0  # large ones stand still
         self._urgent = 0  # groups of triggered messages on their way
-        self._urgent_until = 0.0  # that there were some
+        self._triggered_at = 0.0  # the last of them went
 
     @contextmanager
     def at_work(self, whose: Hashable | None) -> Iterator[None]:
@@ -52,19 +53,21 @@ class Way:
             self._take()
 
     @contextmanager
-    def urgent(self) -> Iterator[None]:
-        """Triggered messages are on their way until the end."""
+    def urgent(self, messages: int = 0) -> Iterator[None]:
+        """Triggered messages, so many or not known how many, are on their way until the end."""
+        if messages:
+            self._triggered_at = time.monotonic()
         self._urgent += 1
         try:
             yield
         finally:
             self._urgent -= 1
-            self._urgent_until = time.monotonic()
 
-    @property
-    def is_busy_with_triggered(self) -> bool:
-        """Whether triggered messages are on their way, or were a moment ago: what cannot be sliced should be small."""
-        return self._urgent > 0 or time.monotonic() - self._urgent_until < LATELY_SECONDS
+    def at_once(self, whose: Hashable | None, most: int) -> int:
+        """How many of so many rows somebody's work may handle where it cannot be sliced: few, while triggered messages
+        went a moment ago."""
+        lately = time.monotonic() - self._triggered_at < LATELY_SECONDS
+        return min(most, FEW) if whose is not None and lately else most
 
     async def give(self, whose: Hashable | None, rows: int = 0) -> None:
         """One step of somebody's work, in which so many rows are handled."""
