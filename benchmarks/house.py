@@ -107,6 +107,10 @@ class House:
         answer.raise_for_status()
         return str(answer.json()["id"])
 
+    def command(self, *words: str) -> None:
+        """Carry out a command of ours."""
+        command(self.settings.path, *words)
+
     def fire(self, campaign_id: str) -> None:
         """Have the simulator announce it."""
         self.optimove.post(f"/_sim/campaigns/{campaign_id}/fire").raise_for_status()
@@ -155,18 +159,8 @@ def house(
         service = stack.enter_context(process(folder, "serve", "--config", str(config)))
         client = stack.enter_context(httpx2.Client(base_url=optimove, timeout=120))
         until(lambda: _registered(client, len(lanes)))
-        push = (
-            sys.executable,
-            "-m",
-            "optirelay",
-            "templates",
-            "push",
-            str(folder / "templates"),
-            "--config",
-            str(config),
-        )
         for tenant in customers:
-            subprocess.run((*push, "--tenant", tenant), check=True, stdout=subprocess.DEVNULL)
+            command(config, "templates", "push", str(folder / "templates"), "--tenant", tenant)
         settings = load(config)
         database = stack.enter_context(
             psycopg.connect(stack.enter_context(runtime.database(settings)), autocommit=True)
@@ -206,6 +200,12 @@ def _registered(optimove: httpx2.Client, lanes: int) -> bool:
         return len(optimove.get("/_sim/listeners").json()) > lanes
     except httpx2.TransportError:
         return False
+
+
+def command(config: Path, *words: str) -> None:
+    """Carry out a command of ours, with these settings."""
+    whole = (sys.executable, "-m", "optirelay", *words, "--config", str(config))
+    subprocess.run(whole, check=True, stdout=subprocess.DEVNULL)
 
 
 @contextmanager

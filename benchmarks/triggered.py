@@ -5,6 +5,7 @@ import argparse
 import json
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ SCHEDULED = 500_000
 TRIGGERED_ID = 604
 SHARE = 0.25  # of what could be answered, while the time until the provider is called is measured
 SECONDS = 10
+SETTLED_SECONDS = 5  # after a checkpoint PostgreSQL writes each page whole once more
 PATH = "/optimove/acme/secret-of-the-listener-acme"
 
 
@@ -31,6 +33,7 @@ class Round:
     answered: float
     alone: Sequence[float]  # seconds until the provider was called, least first
     beside: Sequence[float]  # likewise, while a scheduled campaign goes out
+    scheduled: float  # messages/s of that campaign meanwhile
 
 
 def bench(options: argparse.Namespace) -> Sequence[Line]:
@@ -52,6 +55,7 @@ def bench(options: argparse.Namespace) -> Sequence[Line]:
         Line(f"{what} ÷ bare answer", [one.answered / one.bare for one in rounds], "", bar=0.30, beside=beside),
         *_latency("alone", [one.alone for one in rounds]),
         *_latency(f"beside {scheduled:,} scheduled", [one.beside for one in rounds]),
+        Line("scheduled messages meanwhile", [one.scheduled for one in rounds], "messages/s"),
     ]
 
 
@@ -80,10 +84,16 @@ def measured(notifications: int, scheduled: int) -> Round:
             per_second = answered * SHARE
             alone = _paced(opened, notifications, per_second)
             until(lambda: _had(port) == notifications + len(alone), 120)
+            opened.command("channels", "pause", lane.channel)
             campaign_id = opened.plan(lane)
             opened.fire(campaign_id)
             until(lambda: opened.fetched(campaign_id))  # the simulator makes its rows no more
+            opened.database.execute("checkpoint")  # which comes every few minutes; the log has files from the first on
+            opened.command("channels", "resume", lane.channel)
+            time.sleep(SETTLED_SECONDS)
+            began, before = time.monotonic(), _accepted(opened, campaign_id)
             beside = _paced(opened, notifications + len(alone), per_second)
+            scheduled_per_second = (_accepted(opened, campaign_id) - before) / (time.monotonic() - began)
             until(lambda: _had(port) == notifications + len(alone) + len(beside), 120)
             if opened.over(campaign_id):
                 raise SystemExit(
@@ -91,7 +101,13 @@ def measured(notifications: int, scheduled: int) -> Round:
                 )
             receiver.communicate()
         had_at = {int(number): at for number, at in json.loads(noted.read_text()).items()}
-        return Round(bare, answered, _waited(alone, had_at), _waited(beside, had_at))
+        return Round(bare, answered, _waited(alone, had_at), _waited(beside, had_at), scheduled_per_second)
+
+
+def _accepted(opened: House, campaign_id: str) -> int:
+    sql = "select sum(b.accepted)::int from batch b join campaign c on c.id = b.campaign where c.campaign_id = %s"
+    row = opened.database.execute(sql, (campaign_id,)).fetchone()
+    return int(row[0] or 0) if row else 0
 
 
 def _answered(opened: House, notifications: int) -> tuple[float, float]:
