@@ -93,6 +93,21 @@ async def test_a_lease_that_is_renewed_does_not_lapse_and_one_that_nobody_names_
     assert (await take(house, "second")).id == taken.id
 
 
+async def test_leases_are_renewed_beside_whoever_writes_several_of_their_batches_in_another_order(house: House) -> None:
+    await house.push(18)
+    await fetched(house, customers=50, templates=[17, 18])
+    one, two = sorted([(await take(house)).id, (await take(house)).id])
+    lease, held = timedelta(seconds=30), [(ACME, one), (ACME, two)]
+    async with house.ctx.store.tenant(ACME).transaction() as ledger:
+        assert await ledger.batches.lock(two) is not None
+        renewing = asyncio.create_task(house.ctx.store.renew_leases("first", lease, held))
+        await asyncio.wait({renewing}, timeout=0.3)
+        assert await ledger.batches.lock(one) is not None
+    await renewing
+    await asyncio.sleep(1.1)  # as long as the first leases were
+    assert await pipeline.take(replace(house.ctx, worker="second"), ACME, NEWSLETTER) is None
+
+
 async def test_the_same_answers_written_twice_change_nothing(house: House) -> None:
     campaign_id = await fetched(house, customers=50)
     taken = await take(house)

@@ -305,9 +305,13 @@ class Store:
 
     async def renew_leases(self, owner: str, lease: timedelta, held: Sequence[tuple[TenantId, int]]) -> None:
         """These batches stay this worker's own. One that it does not know of, as after a lost answer, lapses."""
+        numbers = [(self._tenants[tenant].id, batch) for tenant, batch in held]
         async with self._statements() as sql:
-            tenants = [self._tenants[tenant].id for tenant, _ in held]
-            await sql.do("renew_leases", owner=owner, lease=lease, tenants=tenants, batches=[b for _, b in held])
+            tenants, batches = [tenant for tenant, _ in numbers], [batch for _, batch in numbers]
+            renewed = await sql.tuples("renew_leases", owner=owner, lease=lease, tenants=tenants, batches=batches)
+        for tenant, batch in sorted(set(numbers) - set(renewed)):  # locked just now, or done: one by one
+            async with self._statements() as sql:
+                await sql.do("renew_lease", owner=owner, lease=lease, tenant=tenant, batch=batch)
 
     async def problems(self) -> list[ProblemRow]:
         """What the operator is to be told, oldest first."""

@@ -137,9 +137,20 @@ select exists (
 ) as started;
 
 -- name: renew_leases
+-- Of these batches those that nobody has locked just now; which. To hold some and wait for others would be a deadlock with whoever writes
+-- several of them, in an order of its own.
+with free as (
+  select b.tenant, b.id from batch b
+  join unnest(%(tenants)s::int[], %(batches)s::bigint[]) as h (tenant, id) on b.tenant = h.tenant and b.id = h.id
+  where b.owner = %(owner)s and b.done_at is null for update of b skip locked
+)
 update batch b set lease_until = clock_timestamp() + %(lease)s::interval
-from unnest(%(tenants)s::int[], %(batches)s::bigint[]) as h (tenant, id)
-where b.tenant = h.tenant and b.id = h.id and b.owner = %(owner)s and b.done_at is null;
+from free where b.tenant = free.tenant and b.id = free.id
+returning b.tenant, b.id;
+
+-- name: renew_lease
+update batch set lease_until = clock_timestamp() + %(lease)s::interval
+where tenant = %(tenant)s and id = %(batch)s and owner = %(owner)s and done_at is null;
 
 -- name: problems
 select p.kind, t.name as tenant, nullif(p.channel, '') as channel, nullif(p.campaign_id, '') as campaign_id, p.since, p.problem, p.mend
