@@ -261,7 +261,7 @@ async def begin(
     """Write what is known of groups before, then start the batch's next group of at most `most`: one transaction.
 
     It starts only where the batch is still ours and its campaign runs; what is known is written all the same.
-    `whose` right of way: None waits for nobody.
+    `whose` work it is, for the right of way; None waits for nobody.
     """
     async with ctx.store.tenant(tenant).transaction() as ledger:
         ended = await write_known(ctx, ledger, known)

@@ -74,6 +74,19 @@ async def next_group(house: House, now: datetime) -> list[int]:
         return [message.number for message in group.start]
 
 
+async def test_twice_a_minute_apart_is_two_messages_and_one_told_again_an_hour_later_is_one(
+    make_settings: MakeSettings,
+) -> None:
+    async with open_triggered(make_settings, workers=0) as house:
+        first, second = body(timeStamp="2026-01-05 10:00:00"), body(timeStamp="2026-01-05 10:01:00")
+        await answered(house, await begun(house, first, second))
+        await number(house, "update notification set received_at = received_at - interval '1 hour' returning 1")
+        await number(house, "update message set send_at = send_at - interval '1 hour' returning 1")
+        other_bytes = body(timeStamp="2026-01-05 10:00:00", notes="told again")
+        assert await begun(house, first, other_bytes) == []
+        assert (await shape_of(house))["accepted"] == 2
+
+
 async def test_it_expires_so_long_after_its_arrival(make_settings: MakeSettings) -> None:
     async with open_triggered(make_settings, workers=0, expire_triggered_after="30m") as house:
         assert await begun(house, body(), body(customerID="C-2"), most=0) == []
