@@ -11,21 +11,23 @@ from tests.house import ACME, NEWSLETTER, House
 
 
 async def announced(house: House, **plan: Any) -> str:
-    """A campaign that Optimove has told of, with a pass put; its id."""
+    """A campaign that Optimove has told of, in all the ways of the plan, with a pass put; its id."""
     await operate.sync_listeners(house.ctx)
     campaign_id = await house.plan(**plan)
-    await house.fire(campaign_id)
-    await accepted(house)
+    await accepted(house, await house.fire(campaign_id))
     return campaign_id
 
 
-async def accepted(house: House) -> None:
-    """What Optimove told is read, once it is here."""
+async def accepted(house: House, notifications: int = 1) -> None:
+    """So many different notifications are read, once they are here."""
+    read = 0
 
-    async def some() -> int:
-        return await pipeline.accept(house.ctx)
+    async def all_read() -> bool:
+        nonlocal read
+        read += await pipeline.accept(house.ctx)
+        return read >= notifications
 
-    await house.until(some)
+    await house.until(all_read)
 
 
 async def fetched(house: House, **plan: Any) -> str:

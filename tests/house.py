@@ -52,10 +52,11 @@ class House:
         assert answer.status_code == 200, answer.text
         return str(answer.json()["id"])
 
-    async def fire(self, campaign_id: str, **how: Any) -> None:
-        """Have the simulator announce it."""
+    async def fire(self, campaign_id: str, **how: Any) -> int:
+        """Have the simulator announce it; how many notifications are on their way."""
         answer = await self.optimove.post(f"/_sim/campaigns/{campaign_id}/fire", json=how)
         assert answer.status_code == 200, answer.text
+        return int(answer.json()["listeners"])
 
     async def cancel(self, campaign_id: str) -> None:
         """Have the simulator cancel it."""
