@@ -2,12 +2,14 @@
 
 from ._call import Call
 from ._read import Unreadable, read_time
+from .actions import get_executed_campaigns_by_channel
 from .client import OptimoveClient
 from .customers import SendDetail, SendDetailsPage, UnreadableRow, get_customer_send_details_by_channel
 from .errors import Broken, CannotConnect, Moved, NoAnswer, OptimoveError, RateLimited, Refused, TooLong, Unauthorized
 from .events import EventType
-from .general import EventListener, get_registered_event_listeners, register_event_listener
+from .general import EventListener, get_registered_event_listeners, register_event_listener, unregister_event_listener
 from .integrations import (
+    MAX_APPS,
     MAX_CUSTOMERS,
     MAX_EVENT_AGE,
     MAX_EVENTS,
@@ -15,11 +17,15 @@ from .integrations import (
     MAX_TEMPLATES,
     CampaignInteractions,
     CampaignMetric,
+    ChannelApp,
     ChannelTemplate,
     CustomerEvent,
     Interaction,
     Metric,
+    add_channel_apps,
     add_channel_templates,
+    delete_channel_apps,
+    delete_channel_templates,
     get_channel_templates,
     save_event,
     update_campaign_interactions,
@@ -27,6 +33,7 @@ from .integrations import (
 )
 
 __all__ = [
+    "MAX_APPS",
     "MAX_CUSTOMERS",
     "MAX_EVENTS",
     "MAX_EVENT_AGE",
@@ -37,6 +44,7 @@ __all__ = [
     "CampaignInteractions",
     "CampaignMetric",
     "CannotConnect",
+    "ChannelApp",
     "ChannelTemplate",
     "CustomerEvent",
     "EventListener",
@@ -55,13 +63,18 @@ __all__ = [
     "Unauthorized",
     "Unreadable",
     "UnreadableRow",
+    "add_channel_apps",
     "add_channel_templates",
+    "delete_channel_apps",
+    "delete_channel_templates",
     "get_channel_templates",
     "get_customer_send_details_by_channel",
+    "get_executed_campaigns_by_channel",
     "get_registered_event_listeners",
     "read_time",
     "register_event_listener",
     "save_event",
+    "unregister_event_listener",
     "update_campaign_interactions",
     "update_campaign_metrics",
 ]

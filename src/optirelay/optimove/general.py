@@ -36,6 +36,20 @@ def register_event_listener(
     return Call("POST", "/general/RegisterEventListener", read_nothing, body=body)
 
 
+def unregister_event_listener(event_type: EventType | int, channel_id: int | None = None) -> Call[None]:
+    """Have events of this type sent no longer: to the listener of one channel, or to the one of all channels.
+
+    The channel is named as in `register_event_listener`; that a channel's listener is told apart so is INFERRED. What
+    Optimove answers where there is no such listener is not documented.
+
+    https://docs.optimove.com/api-usage-guide; the fields: github nicolasramy/optimove
+    """
+    body = {"EventTypeID": int(event_type)}
+    if channel_id is not None:
+        body["ChannelID"] = channel_id
+    return Call("POST", "/general/UnregisterEventListener", read_nothing, body=body)
+
+
 def get_registered_event_listeners() -> Call[list[EventListener]]:
     """All listeners registered with this key.
 

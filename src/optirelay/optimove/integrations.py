@@ -10,6 +10,7 @@ from ._call import Call
 from ._read import read_id, read_list, read_nothing, read_saved, read_text
 
 MAX_TEMPLATES = 100  # a call; Optimove's older documentation
+MAX_APPS = 100  # a call; Optimove's older documentation
 MAX_METRICS = 100  # a call; Optimove's older documentation
 MAX_CUSTOMERS = 10_000  # a call of UpdateCampaignInteractions
 MAX_EVENTS = 10_000  # a call of saveEvent; its own limit is not documented
@@ -49,6 +50,14 @@ class ChannelTemplate:
     template_id: int
     template_name: str
     app_id: str | None = None
+
+
+@dataclass(frozen=True)
+class ChannelApp:
+    """One app of a push channel; marketers pick it by its name, templates and customers are tied to its id."""
+
+    app_id: str
+    app_name: str
 
 
 @dataclass(frozen=True)
@@ -122,6 +131,52 @@ def get_channel_templates(channel_id: int) -> Call[list[ChannelTemplate]]:
         read_list(_read_template),
         query={"ChannelID": channel_id},
     )
+
+
+def delete_channel_templates(channel_id: int, template_ids: Sequence[int], *, limit: int = MAX_TEMPLATES) -> Call[None]:
+    """Offer these templates no longer.
+
+    At most `limit` a call; more is a ValueError. What becomes of a campaign that uses one of them, and what Optimove
+    answers for an id that it does not have, is not documented.
+
+    github nicolasramy/optimove
+    """
+    _check_limit(template_ids, limit, "templates")
+    body = [{"ChannelID": channel_id, "TemplateID": template_id} for template_id in template_ids]
+    return Call("POST", "/integrations/DeleteChannelTemplates", read_nothing, body=body)
+
+
+def add_channel_apps(channel_id: int, apps: Sequence[ChannelApp], *, limit: int = MAX_APPS) -> Call[None]:
+    """Offer the apps of a push channel to marketers.
+
+    At most `limit` a call; more is a ValueError, and so is an app without an id or a name. No call reads them back, and
+    what Optimove does with an id that it already has is not documented.
+
+    github nicolasramy/optimove
+    """
+    _check_limit(apps, limit, "apps")
+    if nameless := [app.app_id for app in apps if not app.app_id.strip() or not app.app_name.strip()]:
+        raise ValueError(f"Optimove takes no app without an id and a name: {nameless}")
+    return Call(
+        "POST",
+        "/integrations/AddChannelApps",
+        read_nothing,
+        query={"ChannelID": channel_id},
+        body=[{"AppID": app.app_id, "AppName": app.app_name} for app in apps],
+    )
+
+
+def delete_channel_apps(channel_id: int, app_ids: Sequence[str], *, limit: int = MAX_APPS) -> Call[None]:
+    """Offer these apps no longer.
+
+    At most `limit` a call; more is a ValueError. What Optimove answers for an id that it does not have is not
+    documented.
+
+    github nicolasramy/optimove
+    """
+    _check_limit(app_ids, limit, "apps")
+    body = [{"ChannelID": channel_id, "AppID": app_id} for app_id in app_ids]
+    return Call("POST", "/integrations/DeleteChannelApps", read_nothing, body=body)
 
 
 def update_campaign_metrics(
