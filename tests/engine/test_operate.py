@@ -183,6 +183,7 @@ async def test_a_message_shows_its_tries_without_anybodys_address(make_settings:
             "campaign_id": campaign_id,
             "kind": "scheduled",
             "customer_id": "C-1",
+            "app_id": None,
             "trigger": None,
             "action_id": None,
             "template_id": 17,
