@@ -233,6 +233,11 @@ async def test_a_template_that_somebody_else_changes_is_put_back_and_the_operato
         assert [problem.split(" of ")[0] for problem in told] == ["Template 17", "Template 18"]
         assert await operate.sync_templates(house.ctx, "acme", prune=True) == []
         assert await at_optimove(house, 504) == wanted
+        assert await house.problems() == {"template_drift"}  # all is well again, and somebody should see it
+        async with house.ctx.store.tenant(ACME).transaction() as ledger:
+            await ledger.connection.execute("update problem set since = since - interval '61 minutes'")
+        assert await operate.sync_templates(house.ctx) == []
+        assert await house.problems() == set()
 
 
 async def differing(house: House) -> list[dict[str, Any]]:
