@@ -1,7 +1,7 @@
 """A typed client for Optimove's partner API.
 
 A call is a value: a function such as `get_channel_templates(452)` makes it, and does no I/O. A client sends it and
-gives the answer back in types of this package, in an asyncio program or in one without:
+gives the answer back in types of this package, in an asyncio program or in one without::
 
     async with OptimoveClient("https://api5.optimove.net", key) as optimove:
         templates = await optimove.send(get_channel_templates(452))
@@ -9,7 +9,7 @@ gives the answer back in types of this package, in an asyncio program or in one 
     with SyncOptimoveClient("https://api5.optimove.net", key) as optimove:
         templates = optimove.send(get_channel_templates(452))
 
-Long lists come in pages, one in memory at a time. `send` gives one page, `pages` page after page, `rows` every row:
+Long lists come in pages, one in memory at a time. `send` gives one page, `pages` page after page, `rows` every row::
 
     call = get_customer_send_details_by_channel(campaign_id=90211, channel_id=452, attributes=["FIRST_NAME"])
     async for row in optimove.rows(call):

@@ -6,7 +6,7 @@ from typing import Any, Generic, Literal, Protocol, Self, TypeVar
 
 T_co = TypeVar("T_co", covariant=True)
 
-PAGE_SIZE = 10_000  # rows a page; Optimove's older documentation, and what it gave to those who asked for more
+PAGE_SIZE = 10_000  #: rows a page; Optimove's older documentation, and what it gave to those who asked for more
 SKIP = "$skip"
 
 
@@ -15,13 +15,13 @@ class Call(Generic[T_co]):
     """One request to Optimove and the reader of its answer. Two calls that send the same are equal."""
 
     method: Literal["GET", "POST", "PUT"]
-    path: str  # "/general/RegisterEventListener": without the API's address and version
-    read: Callable[[bytes], T_co] = field(repr=False, compare=False)  # the body of a 2xx; raises Unreadable
+    path: str  #: "/general/RegisterEventListener": without the API's address and version
+    read: Callable[[bytes], T_co] = field(repr=False, compare=False)  #: the body of a 2xx; raises Unreadable
     query: Mapping[str, str | int] = field(default_factory=dict)
-    body: Any = field(default=None, repr=False)  # whatever msgspec encodes; None sends no body
-    additive: bool = False  # what is sent adds up, so that twice does harm
-    signed: bool = False  # to the tenant's address for metrics, with a signature and without the API key
-    function: str = ""  # the name, where the path does not end with it
+    body: Any = field(default=None, repr=False)  #: whatever msgspec encodes; None sends no body
+    additive: bool = False  #: what is sent adds up, so that twice does harm
+    signed: bool = False  #: to the tenant's address for metrics, with a signature and without the API key
+    function: str = ""  #: the name, where the path does not end with it
 
     @property
     def name(self) -> str:

@@ -31,10 +31,10 @@ from .errors import (
 T = TypeVar("T")
 P = TypeVar("P", bound=Page[Any])
 
-MAX_ANSWER_BYTES = 32 * 2**20  # unpacked; what is read of it takes several times the room
+MAX_ANSWER_BYTES = 32 * 2**20  #: unpacked; what is read of it takes several times the room
 MAX_ERROR_BYTES = 4096  # read of an error's text; more of it helps nobody
 MAX_QUOTE = 200  # characters of an answer in a message
-PATIENCE = 10  # a whole call may take so many times the timeout, however steadily its answer trickles in
+PATIENCE = 10  #: a whole call may take so many times the timeout, however steadily its answer trickles in
 KEEP_ALIVE = timedelta(seconds=2)  # short: a connection that Optimove closes as we write leaves a doubt behind
 
 HEADERS = {

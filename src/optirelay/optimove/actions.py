@@ -26,9 +26,9 @@ class ExecutedSend:
     """One template of an executed campaign on one channel, and when it goes out."""
 
     template_id: int
-    scheduled_time: datetime  # aware, UTC
-    send_id: str = ""  # the channel's own name for the sending; empty where it has none
-    list_id: str = ""  # told by some channels
+    scheduled_time: datetime  #: aware, UTC
+    send_id: str = ""  #: the channel's own name for the sending; empty where it has none
+    list_id: str = ""  #: told by some channels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,18 +37,18 @@ class CampaignDetails:
 
     campaign_id: int
     target_group_id: int | None = None
-    campaign_type: str = ""  # such as "Test/Control"
-    duration_days: int | None = None  # from its first day to its end
+    campaign_type: str = ""  #: such as "Test/Control"
+    duration_days: int | None = None  #: from its first day to its end
     lead_time_days: int | None = None
     notes: str = ""
     is_multi_channel: bool | None = None
     is_recurrence: bool | None = None
-    status: str = ""  # "Successful" and "Failed" were seen
+    status: str = ""  #: "Successful" and "Failed" were seen
     error: str = ""
     tags: tuple[str, ...] = ()
     channel_ids: tuple[int, ...] = ()
-    test_group_size: int | None = None  # customers
-    control_group_size: int | None = None  # customers
+    test_group_size: int | None = None  #: customers
+    control_group_size: int | None = None  #: customers
 
 
 @dataclass(frozen=True)

@@ -27,15 +27,15 @@ from ._read import (
 from ._rows import attributes_query, read_asked, read_customer, read_value, without_null
 from ._write import AttributeValue, attributes_to_wire, check_limit
 
-MAX_CHANGED_CUSTOMERS = 1_000  # a call of UpdateCustomerAttributes; another page of Optimove's says 10,000
-MAX_CHANGED_ATTRIBUTES = 10  # of one customer
+MAX_CHANGED_CUSTOMERS = 1_000  #: a call of UpdateCustomerAttributes; another page of Optimove's says 10,000
+MAX_CHANGED_ATTRIBUTES = 10  #: of one customer
 TYPE = re.compile(r"DECIMAL\(19,4\)|INT|BIGINT|DATE|N?VARCHAR\([1-9]\d*\)", re.ASCII)
 
 
 class AttributeNotAdded(IntEnum):
     """Why AddCustomerAttribute did not add (wire: errorId)."""
 
-    TOO_MANY = 1  # a tenant may add 40
+    TOO_MANY = 1  #: a tenant may add 40
     NAME_EXISTS = 2
     BAD_TYPE = 3
     BAD_DEFAULT_VALUE = 4
@@ -48,7 +48,7 @@ class AttributeNotChanged(StrEnum):
     INVALID_CUSTOMER = "INVALID_CUSTOMER"
     INVALID_FIELD = "INVALID_FIELD"
     INVALID_VALUE = "INVALID_VALUE"
-    TEMPORARILY_UNAVAILABLE = "UPDATE_FIELD_TEMPORARY_UNAVAILABLE"  # Optimove's support has to open the attribute
+    TEMPORARILY_UNAVAILABLE = "UPDATE_FIELD_TEMPORARY_UNAVAILABLE"  #: Optimove's support has to open the attribute
 
 
 BY_NUMBER = dict(zip("1234", AttributeNotChanged, strict=True))
@@ -60,7 +60,7 @@ class CustomerAttribute:
 
     real_field_name: str
     alias: str
-    field_type: str  # such as "Varchar", "Bigint", "Decimal"
+    field_type: str  #: such as "Varchar", "Bigint", "Decimal"
     value: str | None = field(repr=False)
 
 
@@ -79,7 +79,7 @@ class AttributeChange:
     customer_id: str
     initial: str | None = field(repr=False)
     final: str | None = field(repr=False)
-    attributes: tuple[str | None, ...] = field(default=(), repr=False)  # in the order asked for
+    attributes: tuple[str | None, ...] = field(default=(), repr=False)  #: in the order asked for
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class AttributeAdded:
 class UnchangedAttribute:
     """One value that UpdateCustomerAttributes did not change."""
 
-    why: AttributeNotChanged | str  # a text that we have no name for stays as it is
+    why: AttributeNotChanged | str  #: a text that we have no name for stays as it is
     customer_id: str = field(repr=False)
     real_field_name: str
 

@@ -25,7 +25,7 @@ from .integrations import Interaction
 
 T = TypeVar("T")
 
-MAX_FORGOTTEN = 50_000  # customers a call of RemoveCustomerPII
+MAX_FORGOTTEN = 50_000  #: customers a call of RemoveCustomerPII
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +37,9 @@ class ExecutionDetail:
     channel_id: int | None
     template_id: int | None
     template_name: str
-    scheduled_time: datetime | None  # aware, UTC
+    scheduled_time: datetime | None  #: aware, UTC
     promo_codes: tuple[str, ...]
-    attributes: tuple[str | None, ...] = field(default=(), repr=False)  # in the order asked for
+    attributes: tuple[str | None, ...] = field(default=(), repr=False)  #: in the order asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +47,10 @@ class OneTimeAction:
     """What one customer got, or as one of the control group did not get, of a campaign that was run ad hoc."""
 
     customer_id: str
-    recipient_group_id: int | None  # None: older answers do not tell
-    action_id: int | None  # 1: control group, not written to
+    recipient_group_id: int | None  #: None: older answers do not tell
+    action_id: int | None  #: 1: control group, not written to
     channel_id: int | None
-    attributes: tuple[str | None, ...] = field(default=(), repr=False)  # in the order asked for
+    attributes: tuple[str | None, ...] = field(default=(), repr=False)  #: in the order asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class InteractionCustomer:
     customer_id: str
     campaign_id: int | None
     template_id: int | None
-    attributes: tuple[str | None, ...] = field(default=(), repr=False)  # in the order asked for
+    attributes: tuple[str | None, ...] = field(default=(), repr=False)  #: in the order asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class ChannelInteraction:
     action_id: int | None
     channel_id: int | None
     template_id: int | None
-    event_id: int  # an Interaction, or a number that we have no name for
+    event_id: int  #: an Interaction, or a number that we have no name for
 
 
 def get_customer_execution_details_by_campaign(
@@ -238,7 +238,7 @@ def _paged(
 
 
 def _read_execution_detail(row: Mapping[str, Any], asked: int) -> ExecutionDetail:
-    time = row.get("scheduletime") or row.get("scheduledtime")  # the first is what this call was seen to write
+    time = row.get("scheduletime") or row.get("scheduledtime")  #: the first is what this call was seen to write
     return ExecutionDetail(
         read_customer(row),
         read_optional_id(row.get("actionid"), "ActionID"),

@@ -14,8 +14,8 @@ from .events import EventType
 class EventListener:
     """Where Optimove sends one kind of event; without `channel_id` it is for all channels."""
 
-    event_type: int  # an EventType, or a number that we have no name for
-    listener_url: str = field(repr=False)  # may hold a secret
+    event_type: int  #: an EventType, or a number that we have no name for
+    listener_url: str = field(repr=False)  #: may hold a secret
     channel_id: int | None = None
 
 

@@ -10,13 +10,13 @@ from ._call import Call
 from ._read import Unreadable, read_id, read_list, read_note, read_nothing, read_saved, read_text
 from ._write import check_limit, date_to_wire
 
-MAX_TEMPLATES = 100  # a call; Optimove's older documentation
-MAX_APPS = 100  # a call; Optimove's older documentation
-MAX_METRICS = 100  # a call; Optimove's older documentation
-MAX_CUSTOMERS = 10_000  # a call of UpdateCampaignInteractions
-MAX_PREFERENCES = 50_000  # customers a call of SetCustomerChannelPreference
-MAX_EVENTS = 10_000  # a call of saveEvent; its own limit is not documented
-MAX_EVENT_AGE = timedelta(days=7)  # saveEvent takes nothing older
+MAX_TEMPLATES = 100  #: a call; Optimove's older documentation
+MAX_APPS = 100  #: a call; Optimove's older documentation
+MAX_METRICS = 100  #: a call; Optimove's older documentation
+MAX_CUSTOMERS = 10_000  #: a call of UpdateCampaignInteractions
+MAX_PREFERENCES = 50_000  #: customers a call of SetCustomerChannelPreference
+MAX_EVENTS = 10_000  #: a call of saveEvent; its own limit is not documented
+MAX_EVENT_AGE = timedelta(days=7)  #: saveEvent takes nothing older
 
 
 class Metric(IntEnum):
@@ -35,7 +35,7 @@ class Metric(IntEnum):
 class Interaction(IntEnum):
     """What UpdateCampaignInteractions tells (wire: EventID); seen in a public connector. Bounced is not Metric's 9."""
 
-    SENT = 0  # 0 and 1 are deduced from Metric
+    SENT = 0  #: 0 and 1 are deduced from Metric
     DELIVERED = 1
     OPENED = 2
     CLICKED = 3
@@ -63,7 +63,7 @@ class ChannelTemplateDetails:
     content: str = field(default="", repr=False)
     attributes: tuple[
         str, ...
-    ] = ()  # of mail: sender's name, its address, subject (deduced from the documented sample)
+    ] = ()  #: of mail: sender's name, its address, subject (deduced from the documented sample)
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class CustomerEvent:
     event: str
     happened_at: datetime
     customer_id: str = field(repr=False)
-    campaign_id: int | str  # text: where it is no number
+    campaign_id: int | str  #: text: where it is no number
     channel_id: int
     template_id: int
     recipient_group_id: int = 1

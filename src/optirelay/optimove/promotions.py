@@ -9,8 +9,8 @@ from ._call import Call
 from ._read import read_list, read_note, read_nothing, read_text
 from ._write import check_limit, time_to_wire
 
-MAX_PROMOTIONS = 100  # a call; Optimove's older documentation
-MAX_PROMOTION_STATUSES = 10_000  # customers a call of UpdateCustomerPromotionStatus
+MAX_PROMOTIONS = 100  #: a call; Optimove's older documentation
+MAX_PROMOTION_STATUSES = 10_000  #: customers a call of UpdateCustomerPromotionStatus
 
 
 @dataclass(frozen=True)

@@ -34,10 +34,10 @@ class SendDetail(msgspec.Struct, frozen=True, gc=False):  # a Struct, because a 
 
     customer_id: str
     template_id: int
-    scheduled_time: datetime  # aware, UTC; not before this the message may leave
-    attributes: tuple[str | None, ...] = ()  # in the order asked for; None: null, or the row had fewer
-    action_id: int | None = None  # 1: control group, never to be written to; in no row seen so far
-    recipient_group_id: int | None = None  # None: not in the row, or no whole number; in no row seen so far
+    scheduled_time: datetime  #: aware, UTC; not before this the message may leave
+    attributes: tuple[str | None, ...] = ()  #: in the order asked for; None: null, or the row had fewer
+    action_id: int | None = None  #: 1: control group, never to be written to; in no row seen so far
+    recipient_group_id: int | None = None  #: None: not in the row, or no whole number; in no row seen so far
 
     def __repr__(self) -> str:
         """Without the attributes: they are personal data."""
@@ -49,9 +49,9 @@ class SendDetail(msgspec.Struct, frozen=True, gc=False):  # a Struct, because a 
 class UnreadableRow:
     """A row that we received and cannot use; the rows around it stand."""
 
-    raw: bytes = field(repr=False)  # the row's JSON, without the space between its parts
-    why: str  # a sentence that names the field
-    lacks_customer: bool = False  # it is an object, and its CustomerID is missing, null or blank
+    raw: bytes = field(repr=False)  #: the row's JSON, without the space between its parts
+    why: str  #: a sentence that names the field
+    lacks_customer: bool = False  #: it is an object, and its CustomerID is missing, null or blank
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class SendDetailsPage:
     """The rows of one page in Optimove's order. $skip advances by its length; an empty page ends the reading."""
 
     rows: list[SendDetail | UnreadableRow] = field(repr=False)
-    digest: bytes = b""  # of the answer: the same bytes, the same digest
+    digest: bytes = b""  #: of the answer: the same bytes, the same digest
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -101,9 +101,9 @@ class CampaignSend:
 
     customer_id: str
     channel_id: int
-    scheduled_time: datetime  # aware, UTC
-    send_id: str = ""  # the channel's own name for the sending; empty where it has none
-    template_id: int | None = None  # None: not asked for
+    scheduled_time: datetime  #: aware, UTC
+    send_id: str = ""  #: the channel's own name for the sending; empty where it has none
+    template_id: int | None = None  #: None: not asked for
 
 
 def get_customer_send_details_by_campaign(
