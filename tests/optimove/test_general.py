@@ -11,6 +11,7 @@ from optirelay.optimove import (
     Unreadable,
     get_registered_event_listeners,
     register_event_listener,
+    unregister_event_listener,
 )
 
 SAMPLES = Path(__file__).parent.parent / "samples" / "optimove"
@@ -32,6 +33,13 @@ def test_clearance_is_registered_without_a_channel_only() -> None:
     register_event_listener(5, URL)
     with pytest.raises(ValueError, match="without a channel"):
         register_event_listener(5, URL, 452)
+
+
+def test_a_listener_is_unregistered_by_its_type_and_channel() -> None:
+    call = unregister_event_listener(EventType.CHANNEL_EXECUTED, 452)
+    assert (call.method, call.path, call.repeatable) == ("POST", "/general/UnregisterEventListener", True)
+    assert call.body == {"EventTypeID": 13, "ChannelID": 452}
+    assert unregister_event_listener(4).body == {"EventTypeID": 4}
 
 
 def test_the_url_of_a_listener_is_not_shown() -> None:

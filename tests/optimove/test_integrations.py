@@ -14,12 +14,16 @@ from optirelay.optimove import (
     MAX_TEMPLATES,
     CampaignInteractions,
     CampaignMetric,
+    ChannelApp,
     ChannelTemplate,
     CustomerEvent,
     Interaction,
     Metric,
     Unreadable,
+    add_channel_apps,
     add_channel_templates,
+    delete_channel_apps,
+    delete_channel_templates,
     get_channel_templates,
     save_event,
     update_campaign_interactions,
@@ -74,6 +78,24 @@ def test_an_empty_answer_to_a_list_is_an_empty_list(body: bytes) -> None:
 def test_what_is_no_list_of_templates_is_unreadable(body: bytes) -> None:
     with pytest.raises(Unreadable):
         get_channel_templates(452).read(body)
+
+
+def test_templates_are_deleted_each_with_its_channel() -> None:
+    call = delete_channel_templates(452, [17, 18])
+    assert (call.method, call.path, call.repeatable) == ("POST", "/integrations/DeleteChannelTemplates", True)
+    assert call.query == {}
+    assert call.body == [{"ChannelID": 452, "TemplateID": 17}, {"ChannelID": 452, "TemplateID": 18}]
+
+
+def test_apps_are_added_and_deleted() -> None:
+    call = add_channel_apps(506, [ChannelApp("ios-main", "Acme iOS")])
+    assert (call.method, call.path, call.query) == ("POST", "/integrations/AddChannelApps", {"ChannelID": 506})
+    assert call.body == [{"AppID": "ios-main", "AppName": "Acme iOS"}]
+    call = delete_channel_apps(506, ["ios-main"])
+    assert (call.method, call.path, call.query) == ("POST", "/integrations/DeleteChannelApps", {})
+    assert call.body == [{"ChannelID": 506, "AppID": "ios-main"}]
+    with pytest.raises(ValueError, match="'android'"):
+        add_channel_apps(506, [ChannelApp("android", " ")])
 
 
 def test_metrics_are_totals_unless_told_otherwise() -> None:

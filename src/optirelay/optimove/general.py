@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any
 
 from ._call import Call
-from ._read import read_id, read_list, read_nothing, read_optional_id, read_text
+from ._read import read_date, read_id, read_list, read_nothing, read_object, read_optional_id, read_text
 from .events import EventType
 
 
@@ -36,6 +37,20 @@ def register_event_listener(
     return Call("POST", "/general/RegisterEventListener", read_nothing, body=body)
 
 
+def unregister_event_listener(event_type: EventType | int, channel_id: int | None = None) -> Call[None]:
+    """Have events of this type sent no longer: to the listener of one channel, or to the one of all channels.
+
+    The channel is named as in `register_event_listener`; that a channel's listener is told apart so is INFERRED. What
+    Optimove answers where there is no such listener is not documented.
+
+    https://docs.optimove.com/api-usage-guide; the fields: github nicolasramy/optimove
+    """
+    body = {"EventTypeID": int(event_type)}
+    if channel_id is not None:
+        body["ChannelID"] = channel_id
+    return Call("POST", "/general/UnregisterEventListener", read_nothing, body=body)
+
+
 def get_registered_event_listeners() -> Call[list[EventListener]]:
     """All listeners registered with this key.
 
@@ -44,6 +59,14 @@ def get_registered_event_listeners() -> Call[list[EventListener]]:
     https://docs.optimove.com/api-usage-guide
     """
     return Call("GET", "/general/GetRegisteredEventListeners", read_list(_read_listener))
+
+
+def get_last_data_update() -> Call[date]:
+    """The day up to which Optimove has the customers' data. Not in Optimove's sandbox, which has no daily process.
+
+    https://docs.optimove.com/api-usage-guide; the field: github nicolasramy/optimove
+    """
+    return Call("GET", "/general/GetLastDataUpdate", lambda body: read_date(read_object(body).get("date"), "Date"))
 
 
 def _read_listener(row: Mapping[str, Any]) -> EventListener:
