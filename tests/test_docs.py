@@ -1,6 +1,8 @@
 """What the documents say is what the program has."""
 
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,15 +11,12 @@ import pytest
 import typer.main
 from typer.core import TyperGroup
 
-from optirelay import __version__
+from optirelay import __version__, optimove
 from optirelay.cli.main import app
 from optirelay.model import ProblemKind, Refusal, Skip
 
 ROOT = Path(__file__).parent.parent
 REFERENCE = ROOT / "docs" / "reference"
-DOCUMENTS = sorted(
-    [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")] + [*ROOT.glob("docs/**/*.md")]
-)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 
 
@@ -76,8 +75,46 @@ def test_the_change_log_starts_with_this_version() -> None:
     assert versions[0] == __version__
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_every_link_leads_to_a_file(document: Path) -> None:
-    links = [link.partition("#")[0] for link in LINK.findall(document.read_text()) if "://" not in link]
-    missing = [link for link in links if link and not (document.parent / link).exists()]
-    assert not missing
+def build(source: Path, to: Path) -> subprocess.CompletedProcess[str]:
+    """As scripts/docs does it."""
+    command = [sys.executable, "-m", "sphinx", "--quiet", "--fail-on-warning", str(source), str(to)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_the_documentation_builds_without_a_warning_and_the_links_into_it_lead_somewhere(tmp_path: Path) -> None:
+    built = build(ROOT / "docs", tmp_path)
+    assert (built.returncode, built.stderr) == (0, "")
+    for document in ("README.md", "CONTRIBUTING.md"):  # the others are part of it
+        for link in LINK.findall((ROOT / document).read_text()):
+            path, _, anchor = link.partition("#")
+            if "://" in link:
+                continue
+            assert (ROOT / path).exists(), f"{document}: {link}"
+            page = tmp_path / Path(path).relative_to("docs").with_suffix(".html") if anchor else None
+            assert not page or f'id="{anchor}"' in page.read_text(), f"{document}: {link}"
+
+
+def test_a_link_that_leads_nowhere_fails_the_build(tmp_path: Path) -> None:
+    (tmp_path / "conf.py").write_text((ROOT / "docs" / "conf.py").read_text())
+    (tmp_path / "other.md").write_text("---\norphan: true\n---\n# Other\n\n## Here\n")
+    broken = ("missing.md", "other.md#missing", "#missing")
+    links = " ".join(f"[text]({link})" for link in ("other.md", "other.md#here", "#index", *broken))
+    (tmp_path / "index.md").write_text(f"# Index\n\n{links}\n")
+    built = build(tmp_path, tmp_path / "built")
+    assert (built.returncode, built.stderr.count("WARNING")) == (1, len(broken))
+
+
+def test_every_name_of_the_client_is_once_in_its_reference() -> None:
+    text = (REFERENCE / "client.md").read_text()
+    assert sorted(re.findall(r"^\.\. auto(?!module)\w+:: (\w+)", text, re.MULTILINE)) == sorted(optimove.__all__)
+
+
+def test_the_tree_of_errors_is_the_one_there_is() -> None:
+    def tree(kind: type[Exception], depth: int = 0) -> Iterator[str]:
+        yield "  " * depth + kind.__name__
+        for inner in kind.__subclasses__():
+            yield from tree(inner, depth + 1)
+
+    text = (REFERENCE / "client.md").read_text()
+    shown = text.split("```\nOptimoveError\n")[1].split("ValueError\n")[0]
+    assert sorted(shown.splitlines()) == sorted(line for line in tree(optimove.OptimoveError) if line.startswith(" "))

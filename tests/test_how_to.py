@@ -17,26 +17,18 @@ from standardwebhooks import Webhook
 from optirelay.model import CampaignId, ChannelKind, ChannelName, Message, Sid
 from optirelay.settings import read
 from optirelay.stages import campaigns, content, notifications, templates, triggers
+from tests.pages import blocks, page, run_python
 
-HOW_TO = Path(__file__).parent.parent / "docs" / "how-to"
-PAGE = (HOW_TO / "webhook.md").read_text(encoding="utf-8")
-TRIGGERED = (HOW_TO / "triggered.md").read_text(encoding="utf-8")
+PAGE, TRIGGERED = page("webhook"), page("triggered")
 SECRET = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3"
 MESSAGE = {"id": "s_1", "to": "+33612345678", "from": "ACME", "text": "Hello Ana"}
-
-
-def blocks(language: str, page: str = PAGE) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture
 def shown(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """All that the page's Python defines."""
     monkeypatch.setenv("ACME_GATEWAY_SECRET", SECRET)
-    names: dict[str, Any] = {"__name__": "shown"}
-    for block in blocks("python"):
-        exec(compile(block, "webhook.md", "exec"), names)  # our own page
-    return names
+    return run_python(PAGE)
 
 
 @pytest.fixture
@@ -77,7 +69,7 @@ def test_the_receiver_takes_both_shapes_and_knows_a_repeat(
 
 
 def test_what_tells_an_event_signs_it(receiver: str, shown: dict[str, Any]) -> None:
-    event = json.loads(blocks("json")[2])
+    event = json.loads(blocks("json", PAGE)[2])
     answer = shown["tell"](
         receiver, {**event, "type": "message.send", "data": MESSAGE}
     )  # a receiver checks it as we do
@@ -87,7 +79,7 @@ def test_what_tells_an_event_signs_it(receiver: str, shown: dict[str, Any]) -> N
 def test_the_settings_shown_work(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ACME_GATEWAY_SECRET", SECRET)
     monkeypatch.setenv("ACME_TEXTS_CALLBACK", "a-callback-secret")
-    (toml,) = blocks("toml")
+    (toml,) = blocks("toml", PAGE)
     document = tomllib.loads(toml)
     document["tenants"]["acme"] |= {
         "api_url": "https://api5.optimove.net",
@@ -100,7 +92,7 @@ def test_the_settings_shown_work(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_shapes_shown_are_json() -> None:
-    one, several, event = map(json.loads, blocks("json"))
+    one, several, event = map(json.loads, blocks("json", PAGE))
     assert one["data"].keys() >= MESSAGE.keys()
     assert several["data"]["messages"][0]["id"] == one["data"]["id"] == event["id"]
 
