@@ -5,6 +5,7 @@ from html import escape
 from itertools import islice
 from typing import Any
 
+from optirelay.simulator.attributes import MADE
 from optirelay.simulator.exchange import Answer
 from optirelay.simulator.view import campaign_state, preferences, triggers
 from optirelay.simulator.world import World
@@ -73,7 +74,7 @@ def render(world: World) -> str:
             _triggers(world),
         ),
         _section("Promotions", ("tenant", "code", "name"), _promotions(world)),
-        _section("Attributes", ("tenant", "attribute", "type", "default", "made"), _attributes(world)),
+        _section("Added attributes", ("tenant", "attribute", "type", "default", "made"), _attributes(world)),
         _section("Changed customers", ("tenant", "customer", "new values"), _changed(world)),
         _section("Preferences", ("tenant", "channel", "app", "mode", "customers"), _preferences(world)),
         _section("Notifications", ("at", "address", "what", "tries", "answer"), _notifications(world)),
@@ -139,10 +140,12 @@ def _promotions(world: World) -> list[tuple[Any, ...]]:
 
 
 def _attributes(world: World) -> list[tuple[Any, ...]]:
+    """Those that not every made customer has."""
     return [
         (tenant.tenant_id, one.name, one.type, one.default, "by API" if one.by_api else "with the data")
         for tenant in world.tenants.values()
         for one in tenant.attributes()
+        if one.name not in MADE
     ]
 
 
