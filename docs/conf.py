@@ -1,6 +1,7 @@
 """How the documentation is built: the Markdown files as they are, and the references from the docstrings."""
 
 import pkgutil
+from dataclasses import asdict
 from typing import Any
 
 from docutils.nodes import Element, TextElement
@@ -9,6 +10,7 @@ from sphinx.environment import BuildEnvironment
 from sphinx.pycode import ModuleAnalyzer
 
 from optirelay import __version__, optimove
+from optirelay.simulator.quirks import CHOICES, Quirks
 
 project = "optirelay"
 release = version = __version__
@@ -51,12 +53,21 @@ def constants() -> dict[str, list[str]]:
 
 
 COMMENTS = constants()
+QUIRKS = asdict(Quirks())
 
 
 def comment(app: Sphinx, what: str, name: str, value: object, options: object, lines: list[str]) -> None:
     """A constant that another module makes has the comment behind it, and not what its type says."""
     if what == "data":
         lines[:] = COMMENTS.get(name, [])
+
+
+def values(app: Sphinx, what: str, name: str, value: object, options: object, lines: list[str]) -> None:
+    """A quirk tells what it is by itself, and what else it may be."""
+    quirk = name.removeprefix("optirelay.simulator.quirks.Quirks.")
+    if quirk in QUIRKS:
+        others = [f"``{choice}``" for choice in CHOICES.get(quirk, ()) if choice != QUIRKS[quirk]]
+        lines += ["", f"Default: ``{QUIRKS[quirk]}``" + (f"; else {', '.join(others)}." if others else ".")]
 
 
 def signature(
@@ -70,4 +81,5 @@ def setup(app: Sphinx) -> None:
     """What Sphinx calls."""
     app.connect("missing-reference", public_name)
     app.connect("autodoc-process-docstring", comment)
+    app.connect("autodoc-process-docstring", values)
     app.connect("autodoc-process-signature", signature)

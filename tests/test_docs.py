@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 import typer.main
 from typer.core import TyperGroup
@@ -14,6 +15,7 @@ from typer.core import TyperGroup
 from optirelay import __version__, optimove
 from optirelay.cli.main import app
 from optirelay.model import ProblemKind, Refusal, Skip
+from optirelay.simulator import BadEntry, Simulator, calls, faults
 
 ROOT = Path(__file__).parent.parent
 REFERENCE = ROOT / "docs" / "reference"
@@ -118,3 +120,41 @@ def test_the_tree_of_errors_is_the_one_there_is() -> None:
     text = (REFERENCE / "client.md").read_text()
     shown = text.split("```\nOptimoveError\n")[1].split("ValueError\n")[0]
     assert sorted(shown.splitlines()) == sorted(line for line in tree(optimove.OptimoveError) if line.startswith(" "))
+
+
+SIMULATOR = (REFERENCE / "simulator.md").read_text()
+NEEDED: dict[str, dict[str, Any]] = {
+    "tenants": {"id": 1, "key": "a", "channels": {"504": "Mail"}},
+    "campaigns": {"channel": 504, "templates": [17]},
+    "triggers": {"channel": 604, "templates": [17]},
+    "faults": {"call": "saveEvent", "fault": "slow"},
+}
+
+
+@pytest.mark.parametrize("kind", NEEDED)
+def test_each_key_of_a_scenario_has_its_row_and_each_row_its_key(kind: str) -> None:
+    with pytest.raises(BadEntry) as complaint:
+        Simulator(scenario={kind: [NEEDED[kind] | {"nonsense": 1}]})
+    keys = str(complaint.value).partition("there are ")[2].split(", ")
+    section = SIMULATOR.partition(f"\n### {kind}\n")[2].partition("\n#")[0]
+    rows = re.findall(r"^\| (`[^|]+) \|", section, re.MULTILINE)
+    assert sorted(word for row in rows for word in re.findall(r"`(\w+)`", row)) == sorted(keys)
+
+
+def test_each_fault_has_its_row_and_each_call_is_named() -> None:
+    page = (ROOT / "docs" / "how-to" / "simulator.md").read_text()
+    rows = re.findall(r"^\| (`[^|]+) \| .* \| .* \|$", page, re.MULTILINE)
+    assert sorted(word for row in rows for word in re.findall(r"`(\w+)`", row)) == sorted(faults.FAULTS)
+    named = re.findall(r"`(\w+)`", SIMULATOR.partition("| area | calls |")[2])
+    areas = {call.area for call in calls.CALLS}
+    assert sorted(set(named) - areas) == sorted(call.name for call in calls.CALLS)
+
+
+async def test_each_url_of_the_simulator_has_its_row_and_each_row_its_url() -> None:
+    gets, posts = SIMULATOR.partition("| GET |")[2].split("| POST |")
+    async with Simulator() as optimove, httpx2.AsyncClient(base_url=optimove.url) as client:
+        for method, section in (("GET", gets), ("POST", posts.partition("\n## ")[0])):
+            error = (await client.request(method, "/_sim/nonsense")).json()["error"]
+            there = {*error.partition("there are ")[2].split(", ")}
+            shown = {url for url in re.findall(r"`(/_sim/[a-z/]+)", section) if not url.startswith("/_sim/campaigns/")}
+            assert shown == there

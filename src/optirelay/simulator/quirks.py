@@ -13,54 +13,56 @@ from optirelay.simulator.errors import BadEntry
 class Quirks:
     """How this Optimove behaves today."""
 
-    # Rows of one answer. A comment of 2016 in github avalanchy/optimoveapi; newer connectors assume up to 200,000.
+    #: Rows of one answer. A comment of 2016 in github avalanchy/optimoveapi; newer connectors assume up to 200,000.
     page_cap: int = 10_000
-    # Calls per API key, in a window that slides.
-    # https://developer.optimove.com/reference/understanding-api-rate-limits-at-optimove
+    #: Calls per API key, in a window that slides.
+    #: https://developer.optimove.com/reference/understanding-api-rate-limits-at-optimove
     calls: str = "50/10s"
-    # A public Node back end in production checks for a "webhook repeated by Optimove"; an order is documented nowhere.
+    #: A public Node back end in production checks for a "webhook repeated by Optimove"; an order is documented nowhere.
     notifications: str = "once"
-    # The older documentation has an array (github nicolasramy/optimove); github larvit/optimove_mocker notes that the
-    # live service of 2016 answered with `CustomerAttribute`, singular, holding one string.
+    #: The older documentation has an array (github nicolasramy/optimove); github larvit/optimove_mocker notes that the
+    #: live service of 2016 answered with `CustomerAttribute`, singular, holding one string.
     attributes: str = "array"
-    # No row of GetCustomerSendDetailsByChannel was seen with an ActionID; in those of another call 1 is the control
-    # group, which is not sent to: https://developer.optimove.com/reference/get_customers-getcustomeronetimeactionsbycampaign
+    #: No row of GetCustomerSendDetailsByChannel was seen with an ActionID; in those of another call 1 is the control
+    #: group, which is not sent to: https://developer.optimove.com/reference/get_customers-getcustomeronetimeactionsbycampaign
     control_group: str = "absent"
-    # Likewise RecipientGroupID; what a partner reports may name it, "default 1":
-    # https://developer.optimove.com/reference/post_integrations-updatecampaigninteractions
+    #: Likewise RecipientGroupID; what a partner reports may name it, "default 1":
+    #: https://developer.optimove.com/reference/post_integrations-updatecampaigninteractions
     recipient_groups: str = "absent"
-    # Whether the set of rows is frozen while it is paged through is documented nowhere; "shifting" moves the last row
-    # to the front before each page but the first. Public connectors write skip= without the $, which is ignored: the
-    # same page for ever, "endless". Nor is it documented what lies past the end; "wrapping" begins anew.
+    #: Whether the set of rows is frozen while it is paged through is documented nowhere; "shifting" moves the last row
+    #: to the front before each page but the first. Public connectors write skip= without the $, which is ignored: the
+    #: same page for ever, "endless". Nor is it documented what lies past the end; "wrapping" begins anew.
     paging: str = "stable"
-    # Public connectors read ids as numbers (TypeScript, Python) and as text that holds a number (PHP).
+    #: Public connectors read ids as numbers (TypeScript, Python) and as text that holds a number (PHP).
     ids: str = "numbers"
-    # Not stated by the documentation. Older clients send running totals (github nicolasramy/optimove), so "replace";
-    # a public connector of 2023 posts the value 1 for each message, which only "add" makes sense of.
+    #: Not stated by the documentation. Older clients send running totals (github nicolasramy/optimove), so "replace";
+    #: a public connector of 2023 posts the value 1 for each message, which only "add" makes sense of.
     metrics: str = "replace"
-    # What AddChannelTemplates does with a TemplateID that is there: the documentation does not say.
+    #: What AddChannelTemplates does with a TemplateID that is there: the documentation does not say.
     known_template: str = "rename"
-    # What deleting a template, an app, a listener or a promotion that is not there does: not documented either.
+    #: What deleting a template, an app, a listener or a promotion that is not there does: not documented either.
     delete_unknown: str = "ignore"
-    # Whether GetExecutedCampaignsByChannel names a campaign that was cancelled after it ran: not documented.
+    #: Whether GetExecutedCampaignsByChannel names a campaign that was cancelled after it ran: not documented.
     executed_cancelled: str = "listed"
-    # The documented keys' statuses are not known; these are what the older tokens had:
-    # https://developer.optimove.com/docs/authentication-guide, https://developer.optimove.com/docs/general-information
+    #: The documented keys' statuses are not known; these are what the older tokens had:
+    #: https://developer.optimove.com/docs/authentication-guide, https://developer.optimove.com/docs/general-information
     unauthorized_status: int = 401
+    #: Likewise, for a key that may not do this.
     forbidden_status: int = 403
-    # A public Python connector takes both: 200 and 202 for UpdateCustomerAttributes.
+    #: A public Python connector takes both: 200 and 202 for UpdateCustomerAttributes.
     update_status: int = 200
-    # Results of attribute calls come "within about a minute":
-    # https://developer.optimove.com/reference/post_customers-addcustomerattribute. So soon (in a moment), late, or,
-    # as any message may be lost, never.
+    #: Results of attribute calls come "within about a minute":
+    #: https://developer.optimove.com/reference/post_customers-addcustomerattribute. So soon (in a moment), late, or,
+    #: as any message may be lost, never.
     attribute_callbacks: str = "soon"
+    #: How late.
     late_seconds: float = 60.0
-    # Older samples have the texts "true" and "false" (github nicolasramy/optimove), newer readers booleans.
+    #: Older samples have the texts "true" and "false" (github nicolasramy/optimove), newer readers booleans.
     campaign_flags: str = "booleans"
-    # What a trigger does when its gateway does not answer in time, or not with `allowed`: not documented.
+    #: What a trigger does when its gateway does not answer in time, or not with `allowed`: not documented.
     gateway_silent: str = "drop"
-    # Public connectors read camelCase in a trigger's notification, and event parameters in `personalization`; one route
-    # of a PHP back end in production reads PascalCase, and event parameters at the top level.
+    #: Public connectors read camelCase in a trigger's notification, and event parameters in `personalization`; one
+    #: route of a PHP back end in production reads PascalCase, and event parameters at the top level.
     triggered_keys: str = "camel"
 
     def budget(self) -> tuple[int, timedelta]:
