@@ -1,6 +1,7 @@
 """Optimove's calls over HTTP: what they take, what they answer, and what they refuse."""
 
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx2
@@ -147,8 +148,81 @@ async def test_templates_are_listed_after_they_were_added(optimove: httpx2.Async
         "tenant": 7001,
         "channel": 504,
         "name": "Mail scheduled",
-        "templates": expected,
+        "templates": [{**expected[0], "AppID": None}, {**expected[1], "AppID": "ios"}],
+        "apps": [],
     }
+
+
+async def test_deleted_templates_are_gone_on_their_channel_alone(optimove: httpx2.AsyncClient) -> None:
+    for channel in (504, 604):
+        body = [{"TemplateID": number, "TemplateName": "x"} for number in (17, 18, 19)]
+        await optimove.post(f"/current/integrations/AddChannelTemplates?ChannelID={channel}", json=body)
+    rows = [{"ChannelID": 504, "TemplateID": 17}, {"channelid": 604, "templateid": 18}]
+    delete = "/current/integrations/DeleteChannelTemplates"
+    answer = await optimove.post(delete, json=rows)
+    assert (answer.status_code, answer.content) == (200, b"")
+    for channel, left in ((504, [18, 19]), (604, [17, 19])):
+        listed = (await optimove.get(f"/current/integrations/GetChannelTemplates?ChannelID={channel}")).json()
+        assert [row["TemplateID"] for row in listed] == left
+    assert (await optimove.get("/_sim/templates")).json()[-1]["body"] == rows
+    assert (await optimove.post(delete, json=rows * 51)).status_code == 400
+    assert (await optimove.post(delete, json=[{"TemplateID": 19}])).status_code == 400
+
+
+async def test_apps_are_added_renamed_and_deleted(optimove: httpx2.AsyncClient) -> None:
+    async def apps() -> Any:
+        return (await optimove.get("/_sim/state")).json()["channels"][0]["apps"]
+
+    add, delete = "/current/integrations/AddChannelApps?ChannelID=504", "/current/integrations/DeleteChannelApps"
+    for body in (
+        [{"AppID": "ios", "AppName": "Old"}, {"AppID": "tv", "AppName": "TV"}],
+        [{"AppID": "ios", "AppName": "iOS"}],
+    ):
+        answer = await optimove.post(add, json=body)
+        assert (answer.status_code, answer.content) == (200, b"")
+    assert await apps() == [{"AppID": "ios", "AppName": "iOS"}, {"AppID": "tv", "AppName": "TV"}]
+    answer = await optimove.post(delete, json=[{"ChannelID": 504, "AppID": "ios"}])
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert await apps() == [{"AppID": "tv", "AppName": "TV"}]
+    assert [entry["call"] for entry in (await optimove.get("/_sim/apps")).json()] == ["AddChannelApps"] * 2 + [
+        "DeleteChannelApps"
+    ]
+    assert (await optimove.post(add, json=[{"AppID": "x", "AppName": "X"}] * 101)).status_code == 400
+    assert (await optimove.post(delete, json=[{"ChannelID": 9, "AppID": "ios"}])).status_code == 400
+
+
+@pytest.mark.parametrize("name", ["UnregisterEventListener", "UnRegisterEventListener"])
+async def test_a_listener_is_unregistered_without_touching_the_types_others(
+    optimove: httpx2.AsyncClient, name: str
+) -> None:
+    for channel in ({}, {"ChannelID": 504}, {"ChannelID": 604}):
+        body = {"EventTypeID": 13, "ListenerURL": "http://127.0.0.1:9/"} | channel
+        await optimove.post("/current/general/RegisterEventListener", json=body)
+    for channel, left in (({"ChannelID": 504}, [None, 604]), ({}, [604])):
+        answer = await optimove.post(f"/current/general/{name}", json={"EventTypeID": 13} | channel)
+        assert (answer.status_code, answer.content) == (200, b"")
+        rows = (await optimove.get("/current/general/GetRegisteredEventListeners")).json()
+        assert [row.get("ChannelID") for row in rows] == left
+    assert (await optimove.get("/_sim/listeners")).json()[-1]["body"] == {"EventTypeID": 13}
+
+
+async def test_executed_campaigns_are_listed_by_channel_and_day(optimove: httpx2.AsyncClient) -> None:
+    today = datetime.now(UTC).date()
+    path = "/current/actions/GetExecutedCampaignsByChannel"
+    for number in (1, 2, 3):
+        await optimove.post("/_sim/campaigns", json=CAMPAIGN | {"id": number})
+    await optimove.post("/_sim/campaigns", json=CAMPAIGN | {"id": 4, "channel": 604})
+    for number in (2, 3, 4):
+        await optimove.post(f"/_sim/campaigns/{number}/fire")
+    await optimove.post("/_sim/campaigns/3/cancel")
+    days = [today - timedelta(days=1), today, today + timedelta(days=1)]  # the day may end meanwhile
+    answers = [(await optimove.get(path, params={"ChannelID": 504, "Date": str(day)})).json() for day in days]
+    assert [row for rows in answers for row in rows] == [{"CampaignID": 2}, {"CampaignID": 3}]
+    assert answers[0] == []
+    await optimove.post("/_sim/quirks", json={"executed_cancelled": "absent", "ids": "strings"})
+    answers = [(await optimove.get(path, params={"ChannelID": 504, "Date": str(day)})).json() for day in days]
+    assert [row for rows in answers for row in rows] == [{"CampaignID": "2"}]
+    assert (await optimove.get(path, params={"ChannelID": 504, "Date": "today"})).status_code == 400
 
 
 @pytest.mark.parametrize(

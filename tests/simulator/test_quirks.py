@@ -157,6 +157,22 @@ async def test_a_known_template_is_renamed_or_refused(
     assert names == ({17: name, 18: "Other"} if status == 200 else {17: name})
 
 
+@pytest.mark.parametrize(("quirk", "status"), [("ignore", 200), ("error", 400)])
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("general/UnregisterEventListener", {"EventTypeID": 13, "ChannelID": 504}),
+        ("integrations/DeleteChannelTemplates", [{"ChannelID": 504, "TemplateID": 17}]),
+        ("integrations/DeleteChannelApps", [{"ChannelID": 504, "AppID": "ios"}]),
+    ],
+)
+async def test_deleting_what_is_not_there_is_nothing_or_an_error(
+    optimove: httpx2.AsyncClient, path: str, body: Any, quirk: str, status: int
+) -> None:
+    await with_quirks(optimove, delete_unknown=quirk)
+    assert (await optimove.post(f"/current/{path}", json=body)).status_code == status
+
+
 @pytest.mark.parametrize(
     ("quirks", "named"),
     [

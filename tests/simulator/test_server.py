@@ -159,7 +159,7 @@ def test_a_scenario_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         ("GET", "/_sim/nothing", 404),
         ("POST", "/_sim/nothing", 404),
         ("DELETE", "/_sim/state", 405),
-        ("GET", "/_sim/apps", 501),
+        ("GET", "/_sim/preferences", 501),
         ("POST", "/_sim/attributes", 501),
         ("POST", "/_sim/campaigns", 400),
         ("GET", "/_sim/customers", 400),

@@ -98,7 +98,7 @@ class App:
         rows = call.handler(told)
         if call.kind:
             tenant_id, query = told.tenant.tenant_id, told.request.query
-            self._world.remember(call.kind, tenant_id, utc_now(), body=told.body, query=query)
+            self._world.remember(call.kind, tenant_id, utc_now(), call=call.name, body=told.body, query=query)
         # Calls that change something return no payload:
         # https://developer.optimove.com/reference/post_general-registereventlistener
         return Answer() if rows is None else json_answer(rows)

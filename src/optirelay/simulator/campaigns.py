@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, NamedTuple
 
 from optirelay.simulator.customers import Customer, Customers
@@ -46,6 +46,7 @@ class Campaign:
     raw_rows: list[Any] = field(default_factory=list)
     fire_at: Moment | None = None
     fired_at: datetime | None = None  # the first time; from then on its rows can be read
+    fired_on: set[date] = field(default_factory=set)  # the days, in UTC
     cancelled_at: datetime | None = None
     stamped_at: datetime | None = None  # the last TimeStamp it was told with
     shifts: int = 0  # how many rows moved from the end to the front while they were read
@@ -69,6 +70,7 @@ class Campaign:
         if self.fired_at is None:
             self.chosen = self.size if self.chosen is None else self.chosen
             self.fired_at = now
+        self.fired_on.add(now.astimezone(UTC).date())
 
     def rows(self, start: int = 0, stop: int | None = None) -> Iterator[Row | RawRow]:
         """The rows from `start` up to `stop`: every template meets every send time, raw rows stand in between."""

@@ -13,7 +13,7 @@ from optirelay.simulator.firing import Firing
 from optirelay.simulator.triggers import Trigger
 from optirelay.simulator.world import World
 
-LATER = ("apps", "attributes", "preferences")
+LATER = ("attributes", "preferences")
 PREFIX = "/_sim/"
 
 

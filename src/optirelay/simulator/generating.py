@@ -111,7 +111,7 @@ class Generator:
             self._load.parameters,
             stamp=trigger.next_stamp(customer.customer_id, utc_now()),
             template_id=template_id,
-            template_name=tenant.templates.get(trigger.channel_id, {}).get(template_id),
+            template_name=tenant.template_name(trigger.channel_id, template_id),
             quirks=quirks,
         )
         content, due = to_json(body), now

@@ -58,7 +58,7 @@ def render(world: World) -> str:
     """The page as HTML; everything that was told is escaped."""
     parts = [
         _section("Tenants", ("tenant", "channels", "customers"), _tenants(world)),
-        _section("Templates", ("tenant", "channel", "template", "name"), _templates(world)),
+        _section("Templates", ("tenant", "channel", "template", "name", "app"), _templates(world)),
         _section("Listeners", ("tenant", "event", "channel", "address"), _listeners(world)),
         _section(
             "Campaigns",
@@ -111,10 +111,10 @@ def _tenants(world: World) -> list[tuple[Any, ...]]:
 
 def _templates(world: World) -> list[tuple[Any, ...]]:
     return [
-        (tenant.tenant_id, f"{channel_id} {tenant.channels.get(channel_id, '')}", template_id, name)
+        (tenant.tenant_id, f"{channel_id} {tenant.channels.get(channel_id, '')}", template_id, *template)
         for tenant in world.tenants.values()
         for channel_id, templates in tenant.templates.items()
-        for template_id, name in templates.items()
+        for template_id, template in templates.items()
     ]
 
 

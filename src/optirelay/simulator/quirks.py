@@ -40,6 +40,10 @@ class Quirks:
     metrics: str = "replace"
     # What AddChannelTemplates does with a TemplateID that is there: the documentation does not say.
     known_template: str = "rename"
+    # What deleting a template, an app, a listener or a promotion that is not there does: not documented either.
+    delete_unknown: str = "ignore"
+    # Whether GetExecutedCampaignsByChannel names a campaign that was cancelled after it ran: not documented.
+    executed_cancelled: str = "listed"
     # Public connectors read camelCase in a trigger's notification, and event parameters in `personalization`; one route
     # of a PHP back end in production reads PascalCase, and event parameters at the top level.
     triggered_keys: str = "camel"
@@ -63,6 +67,8 @@ CHOICES = {
     "ids": ("numbers", "strings"),
     "metrics": ("replace", "add"),
     "known_template": ("rename", "error"),
+    "delete_unknown": ("ignore", "error"),
+    "executed_cancelled": ("listed", "absent"),
     "triggered_keys": ("camel", "pascal"),
 }
 

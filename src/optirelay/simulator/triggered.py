@@ -52,7 +52,7 @@ def _notifications(world: World, order: Order) -> list[Notification]:
             order.parameters,
             stamp=stamp,
             template_id=template_id,
-            template_name=tenant.templates.get(trigger.channel_id, {}).get(template_id),
+            template_name=tenant.template_name(trigger.channel_id, template_id),
             quirks=world.quirks,
         )
         told += [Notification(tenant.tenant_id, url, body, past.tally, again) for url in urls]

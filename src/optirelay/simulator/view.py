@@ -22,8 +22,12 @@ def state(world: World) -> dict[str, Any]:
                 "channel": channel_id,
                 "name": name,
                 "templates": [
-                    {"TemplateID": template_id, "TemplateName": template_name}
-                    for template_id, template_name in tenant.templates.get(channel_id, {}).items()
+                    {"TemplateID": template_id, "TemplateName": template.name, "AppID": template.app_id}
+                    for template_id, template in tenant.templates.get(channel_id, {}).items()
+                ],
+                "apps": [
+                    {"AppID": app_id, "AppName": app_name}
+                    for app_id, app_name in tenant.apps.get(channel_id, {}).items()
                 ],
             }
             for tenant in world.tenants.values()

@@ -15,7 +15,7 @@ from optirelay.simulator.triggers import Trigger
 
 FIRST_CAMPAIGN_ID = 90_001
 MOST_GENERATED = 1000  # of generated notifications so many are kept, the newest
-KINDS = ("listeners", "templates", "metrics", "interactions", "events", "calls", "notifications")
+KINDS = ("listeners", "templates", "apps", "metrics", "interactions", "events", "calls", "notifications")
 
 
 class ListenerKey(NamedTuple):
@@ -46,6 +46,13 @@ class InteractionKey(NamedTuple):
     app_id: str | None
 
 
+class Template(NamedTuple):
+    """What marketers can pick; for push it may belong to an app."""
+
+    name: str
+    app_id: str | None
+
+
 @dataclass(slots=True)
 class Tenant:
     """One Optimove customer: its data, and what it was told."""
@@ -56,7 +63,8 @@ class Tenant:
     customers: Customers
     metrics_token: str | None = field(default=None, repr=False)
     listeners: dict[ListenerKey, str] = field(default_factory=dict)
-    templates: defaultdict[int, dict[int, str]] = field(default_factory=lambda: defaultdict(dict))
+    templates: defaultdict[int, dict[int, Template]] = field(default_factory=lambda: defaultdict(dict))
+    apps: defaultdict[int, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))  # names by AppID
     metrics: dict[MetricKey, int] = field(default_factory=dict)
     interactions: Counter[InteractionKey] = field(default_factory=Counter)
     called_at: deque[datetime] = field(default_factory=deque)
@@ -68,6 +76,11 @@ class Tenant:
             for key, url in self.listeners.items()
             if key.event_type == event_type and key.channel_id in (None, channel_id)
         ]
+
+    def template_name(self, channel_id: int, template_id: int) -> str | None:
+        """What a template is called; None for one that was never added."""
+        template = self.templates.get(channel_id, {}).get(template_id)
+        return template and template.name
 
     def may_call(self, quirks: Quirks, now: datetime) -> bool:
         """Whether the key's budget has room for one more call, which is then counted; refused calls cost nothing."""
