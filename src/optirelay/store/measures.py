@@ -53,6 +53,15 @@ class WaitingRequests:
 
 
 @dataclass(frozen=True, slots=True)
+class SweptCampaigns:
+    """Campaigns of a channel that a sweep found."""
+
+    tenant: TenantId
+    channel: ChannelName
+    campaigns: int
+
+
+@dataclass(frozen=True, slots=True)
 class WaitingJobs:
     """Jobs of one kind that are to be done, now or later."""
 
@@ -114,6 +123,10 @@ class Measures:
     async def events(self) -> list[CountedEvents]:
         """Events of campaigns that are not over or ended lately."""
         return await self._sql.rows(CountedEvents, "measured_events", lately=LATELY)
+
+    async def swept(self) -> list[SweptCampaigns]:
+        """Campaigns that a sweep found and that are not over or ended lately."""
+        return await self._sql.rows(SweptCampaigns, "measured_swept", lately=LATELY)
 
     async def jobs(self) -> list[WaitingJobs]:
         """Jobs that are to be done."""

@@ -210,6 +210,14 @@ select t.name as tenant, c.channel, e.kind, sum(e.messages)::bigint as messages
 from tenant t join campaign c on c.tenant = t.id join counted_event e on e.tenant = c.tenant and e.campaign = c.id
 where t.name = any(%(tenants)s) and (c.closed_at is null or c.closed_at > clock_timestamp() - %(lately)s::interval) group by 1, 2, 3;
 
+-- name: measured_swept
+-- Campaigns that people were fetched of because a sweep found them; that are not over, or ended lately.
+select t.name as tenant, c.channel, count(*) as campaigns from tenant t join campaign c on c.tenant = t.id
+where t.name = any(%(tenants)s) and (c.closed_at is null or c.closed_at > clock_timestamp() - %(lately)s::interval)
+  and exists (select from pass p join page g on g.tenant = p.tenant and g.pass = p.id
+              where p.tenant = c.tenant and p.campaign = c.id and starts_with(p.occasion, 'sweep, ') and g.new > 0)
+group by 1, 2;
+
 -- name: measured_jobs
 select args->>'tenant' as tenant, task_name as job, count(*) as waiting from procrastinate_jobs
 where status = 'todo' and args->>'tenant' = any(%(tenants)s) group by 1, 2;
