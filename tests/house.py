@@ -12,7 +12,7 @@ import uvicorn
 
 from optirelay.engine import operate, runtime
 from optirelay.engine.context import Context
-from optirelay.engine.syncing import keep_template
+from optirelay.engine.offering import keep_template
 from optirelay.model import CampaignId, ChannelName, TemplateContent, TemplateId, TenantId
 from optirelay.settings import Settings
 from optirelay.simulator import Simulator

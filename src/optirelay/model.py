@@ -33,6 +33,7 @@ CampaignId = NewType("CampaignId", str)
 CustomerId = NewType("CustomerId", str)
 """Optimove's id of a customer; zeros in front count."""
 TemplateId = NewType("TemplateId", int)
+AppId = NewType("AppId", str)
 """The id by which Optimove knows one of our templates."""
 Sid = NewType("Sid", str)
 """Our id of one message, told to providers; the same on every try."""
@@ -150,6 +151,7 @@ class ProblemKind(StrEnum):
     OPTIMOVE_SILENT = "optimove_silent"
     SYNC_FAILED = "sync_failed"
     LISTENER_MOVED = "listener_moved"
+    TEMPLATE_DRIFT = "template_drift"
     RELOAD_FAILED = "reload_failed"
     CLOCK_OFF = "clock_off"
 
@@ -192,6 +194,7 @@ class TemplateContent:
     text: str | None = None  # None: made from the HTML
     sender: str | None = None  # None: the channel's `from`
     required: tuple[str, ...] = ()  # without these a recipient is skipped
+    app: AppId | None = None  # push: whose messages these are
 
 
 class Recipient(msgspec.Struct, frozen=True, gc=False):  # a Struct, because a page makes 10,000 of them
@@ -292,6 +295,7 @@ class Outgoing(msgspec.Struct, frozen=True, gc=False):
     text: str = ""
     html: str | None = None
     fired: Fired | None = None
+    app: AppId | None = None  # push: the app whose message it is
 
     def __repr__(self) -> str:
         """Without what is personal."""

@@ -9,7 +9,7 @@
                        record   callbacks, in groups: delivery events kept, counted and obeyed
     on completion,
     then for 7 days -> report   metrics and interactions, frozen, each call once
-    at start, then ->  sync     listeners and templates compared with Optimove's, and added where missing
+    at start, then ->  sync     listeners, apps and templates compared with Optimove's, which are brought in step
     and every hour ->  sweep    campaigns that Optimove executed and never announced to us: a pass is put
 
 Both writes of a step carry a key and share one transaction, so that running it twice changes nothing.
@@ -21,7 +21,7 @@ from datetime import datetime
 import structlog
 
 from optirelay.clock import utc_now
-from optirelay.engine import troubles
+from optirelay.engine import offering, troubles
 from optirelay.engine.context import Context, ask
 from optirelay.engine.grouping import apart, grouped, in_groups
 from optirelay.engine.jobs import Job, job
@@ -30,7 +30,7 @@ from optirelay.engine.reporting import due_now, tell
 from optirelay.engine.settle import Known, skip_rest, take_over, write_known
 from optirelay.engine.starting import Begun, Started, Starter, start_group
 from optirelay.engine.sweeping import unannounced
-from optirelay.engine.syncing import behind, sync_listeners, sync_templates, tell_behind
+from optirelay.engine.syncing import sync_listeners, tell_behind
 from optirelay.engine.triggering import Met, send_at_once
 from optirelay.errors import TryLater
 from optirelay.model import CampaignId, CampaignState, ChannelName, ProblemKind, TenantId, day_of
@@ -377,9 +377,9 @@ async def put_due_reports(ctx: Context) -> int:
 
 @job
 async def sync(ctx: Context, tenant: TenantId) -> None:
-    """Register listeners and add templates that Optimove lacks; what is not ours is left alone."""
+    """Register listeners, bring apps and templates in step; what was never ours is left alone."""
     await sync_listeners(ctx, tenant)
-    left = behind(await sync_templates(ctx, tenant))
+    left = offering.behind(await offering.sync_templates(ctx, tenant))
     await tell_behind(ctx, tenant, left)
     if left:
         raise TryLater(f"Optimove's lists do not hold all that is ours: {'; '.join(left)}")

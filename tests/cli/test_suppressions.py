@@ -12,9 +12,9 @@ from tests.conftest import LISTENER_SECRET, MakeSettings
 from tests.house import ACME, NOBODY_YET, House, open_house
 
 from optirelay import pipeline
+from optirelay.engine.offering import keep_template
 from optirelay.engine.operate.deciding import account
 from optirelay.engine.settle import Known
-from optirelay.engine.syncing import keep_template
 from optirelay.model import Accepted, ChannelName, TemplateContent, TemplateId
 
 PEOPLE = [

@@ -13,8 +13,8 @@ from tests.house import ACME, NOBODY_YET, House, open_house
 
 from optirelay import pipeline
 from optirelay.engine import operate
+from optirelay.engine.offering import keep_template
 from optirelay.engine.operate.looking import Shape
-from optirelay.engine.syncing import keep_template
 from optirelay.model import ChannelName, TemplateContent, TemplateId
 
 TEXTS, LETTERS = ChannelName("texts"), ChannelName("letters")

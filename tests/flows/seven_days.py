@@ -17,8 +17,8 @@ from optirelay import pipeline
 from optirelay.clock import utc_now
 from optirelay.engine import operate, runtime
 from optirelay.engine.context import Context
+from optirelay.engine.offering import keep_template
 from optirelay.engine.settle import Known
-from optirelay.engine.syncing import keep_template
 from optirelay.errors import OptirelayError
 from optirelay.model import Answer, TemplateContent, TemplateId, TenantId
 from optirelay.settings import read

@@ -21,7 +21,7 @@ from tests.channels.smtp_servers import ScriptedServer
 from tests.conftest import LISTENER_SECRET
 
 from optirelay.engine import operate, runtime
-from optirelay.engine.syncing import keep_template
+from optirelay.engine.offering import keep_template
 from optirelay.model import CampaignId, ChannelName, TemplateContent, TemplateId, TenantId
 from optirelay.settings import Settings, load
 from optirelay.simulator import Simulator

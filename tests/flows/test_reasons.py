@@ -9,7 +9,7 @@ from tests.conftest import MakeSettings
 from tests.house import ACME, NEWSLETTER, NOBODY_YET, House, open_house
 
 from optirelay.engine import operate
-from optirelay.engine.syncing import keep_template
+from optirelay.engine.offering import keep_template
 from optirelay.model import CustomerId, Refusal, Skip, TemplateContent, TemplateId
 from optirelay.store.opt_outs import Statement
 

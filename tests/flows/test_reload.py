@@ -20,7 +20,7 @@ from tests.conftest import LISTENER_SECRET
 
 from optirelay.engine import operate, runtime
 from optirelay.engine.context import Context
-from optirelay.engine.syncing import keep_template
+from optirelay.engine.offering import keep_template
 from optirelay.model import ChannelName, TemplateContent, TemplateId, TenantId
 from optirelay.settings import load
 from optirelay.simulator import Simulator

@@ -16,7 +16,7 @@ from optirelay.clock import utc_now
 from optirelay.engine import runtime
 from optirelay.engine.context import Context
 from optirelay.engine.journal import journals_in
-from optirelay.engine.syncing import keep_template
+from optirelay.engine.offering import keep_template
 from optirelay.model import ChannelName, TemplateContent, TemplateId
 from optirelay.optimove import OptimoveClient
 from tests.conftest import MakeSettings

@@ -7,12 +7,7 @@ from hypothesis import strategies as st
 from optirelay.model import ChannelKind, TemplateContent, TemplateId
 from optirelay.stages.templates import (
     BadTemplateFile,
-    Listed,
-    Standing,
     TemplateFile,
-    TemplateState,
-    compare,
-    next_to_add,
     read_directory,
     read_template_file,
     unknown_names,
@@ -100,7 +95,7 @@ def test_a_template_may_belong_to_several_channels() -> None:
         (template("from: ''\n"), "line 6: from is empty"),
         (template("required: FIRST_NAME\n"), "line 6: required must be a list of names"),
         (template("required: [1]\n"), "required must be text"),
-        (template("app: ios-main\n"), "line 6: app is not built yet; remove the line"),
+        (template("app: 3\n"), "line 6: app must be text; put it in quotes"),
         (template("chanel: x\n"), 'line 6: chanel is not known; did you mean "channel"'),
         (template("id: 18\n"), "line 6: id is there twice; remove one"),
         (template("1: 2\n"), "line 6: 1 is not known"),
@@ -227,41 +222,32 @@ def test_a_sender_id_is_any_line() -> None:
     assert read_directory(files, KINDS)[0].content.sender == "ACME {{ SHOP }}"
 
 
-# Optimove's list
+APPS = {"push": ["ios-main", "android"]}
 
 
-def ours(template_id: int, name: str) -> TemplateFile:
-    return TemplateFile(f"key-{template_id}", TemplateId(template_id), name, (), TemplateContent("", ""))
-
-
-def listed(template_id: int, name: str) -> Listed:
-    return Listed(TemplateId(template_id), name)
-
-
-def test_our_templates_and_optimoves_list_are_compared_by_id_and_name() -> None:
-    states = compare(
-        [ours(1, "One"), ours(2, "Two"), ours(3, "Three")], [listed(9, "Nine"), listed(2, "2"), listed(1, "One")]
-    )
-    assert states == [
-        TemplateState(TemplateId(1), "One", "key-1", Standing.OK),
-        TemplateState(TemplateId(2), "Two", "key-2", Standing.RENAMED),
-        TemplateState(TemplateId(3), "Three", "key-3", Standing.MISSING),
-        TemplateState(TemplateId(9), "Nine", None, Standing.FOREIGN),
-    ]
-
-
-def test_what_is_missing_or_renamed_is_added_in_calls_that_are_not_too_large() -> None:
-    states = compare(
-        [ours(number, "new") for number in range(1, 6)], [listed(1, "new"), listed(2, "old"), listed(9, "x")]
-    )
-    assert next_to_add(states, 3) == [[listed(2, "new"), listed(3, "new"), listed(4, "new")], [listed(5, "new")]]
-    assert next_to_add([], 3) == []
-
-
-def test_after_adding_nothing_is_left_to_add() -> None:
-    mine = [ours(1, "One"), ours(2, "Two")]
-    added = [template for call in next_to_add(compare(mine, []), 1) for template in call]
-    assert next_to_add(compare(mine, added), 1) == []
+@pytest.mark.parametrize(
+    ("channel", "app", "fault"),
+    [
+        ("push", "ios-main", ""),
+        ("[sms, push]", "android", ""),
+        (
+            "push",
+            "ios-man",
+            'channel push has no app "ios-man"; did you mean "ios-main"? its apps in the settings: ios-main',
+        ),
+        ("[email, sms]", "ios-main", "no channel of it is a push channel, which alone has apps; remove app."),
+        ("unheard", "ios-main", 'the tenant has no channel "unheard"'),
+    ],
+)
+def test_an_app_is_one_of_the_push_channels_own(channel: str, app: str, fault: str) -> None:
+    files = {"a.liquid": template(f"app: {app}\n", channel=channel)}
+    if fault:
+        with pytest.raises(BadTemplateFile) as caught:
+            read_directory(files, KINDS, APPS)
+        (told,) = caught.value.faults
+        assert fault in told
+    else:
+        assert read_directory(files, KINDS, APPS)[0].content.app == app
 
 
 def test_names_that_are_neither_known_nor_built_in_are_unknown() -> None:

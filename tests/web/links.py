@@ -10,8 +10,8 @@ from tests.house import ACME, House, open_house
 
 from optirelay import pipeline
 from optirelay.engine import operate
+from optirelay.engine.offering import keep_template
 from optirelay.engine.settle import Known
-from optirelay.engine.syncing import keep_template
 from optirelay.model import Accepted, ChannelName, TemplateContent, TemplateId
 
 LETTERS = ChannelName("letters")

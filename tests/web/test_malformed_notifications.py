@@ -22,7 +22,7 @@ from tests.triggers import CAMPAIGN, TRIGGERED_ID, body
 from tests.web.mutants import PATH, Mutant, mutants
 
 from optirelay.engine import operate, runtime
-from optirelay.engine.syncing import keep_template
+from optirelay.engine.offering import keep_template
 from optirelay.model import ChannelName, TemplateContent, TemplateId, TenantId
 from optirelay.settings import Settings, load
 from optirelay.simulator import Simulator

@@ -5,7 +5,6 @@ import typer
 from optirelay.cli._shared import WRONG_USE, complain
 
 LATER = {
-    "templates": ("diff", "sync", "preview"),
     "optins": ("import", "push", "status"),
     "": ("contacts", "erase", "tokens", "users"),
 }

@@ -189,7 +189,7 @@ async def _alike(
     alike: metrics.Alike | None = None
     customers: list[ToldCustomer] = []
     async for row in told:
-        of_row = metrics.Alike(row.event, row.template_id, row.on_date, row.recipient_group)
+        of_row = metrics.Alike(row.event, row.template_id, row.on_date, row.recipient_group, row.app)
         if alike is not None and (of_row != alike or len(customers) == most):
             yield alike, customers
             customers = []

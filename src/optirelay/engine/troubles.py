@@ -1,10 +1,12 @@
 """What a worker tells the operator: providers that are away, pages without end, batches set aside, clocks."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 from optirelay.engine.context import Context
 from optirelay.model import CampaignId, ChannelName, ProblemKind, TenantId
 from optirelay.stages import sending
+from optirelay.stages.template_lists import TemplateState
 from optirelay.store import Ledger
 from optirelay.store.batches import TakenBatch
 from optirelay.store.campaigns import Reading
@@ -154,3 +156,23 @@ async def tell_unknown_template(ledger: Ledger, channel: ChannelName, template_i
         channel=channel,
         subject=str(template_id),
     )
+
+
+async def done_after_all(ledger: Ledger, *calls: str) -> None:
+    """What a call is for stands at Optimove; where its last try failed, that one was done all the same."""
+    for call in calls:
+        await ledger.problems.mended(ProblemKind.KEY_REFUSED, ProblemKind.OPTIMOVE_SILENT, subject=call)
+
+
+async def tell_drift(ledger: Ledger, drifted: Sequence[tuple[ChannelName, int, TemplateState]]) -> None:
+    """Templates that somebody changed or deleted at Optimove, in the list of a channel id; they were put back."""
+    await ledger.problems.mended(ProblemKind.TEMPLATE_DRIFT)
+    for channel, channel_id, state in drifted:
+        how = "was gone from" if state.listed is None else "had another name or app in"
+        await ledger.problems.tell(
+            ProblemKind.TEMPLATE_DRIFT,
+            f"Template {state.template_id} of channel {channel} {how} Optimove's list of channel {channel_id}",
+            "It was put back. See who else changes templates at Optimove, another system with a key of its own perhaps",
+            channel=channel,
+            subject=f"{channel_id} {state.template_id}",
+        )

@@ -85,6 +85,8 @@ def _carried(at: tuple[str, ...], channel: Table, kind: object, provider: str) -
     if kind == "email" and provider not in SILENT_PROVIDERS and "from" not in channel:
         mend = 'Write one such as "Acme <news@acme.example>"'
         yield Fault(dotted((*at, "from")), f'needed with provider = "{provider}"', mend)
+    if kind != ChannelKind.PUSH and channel.get("apps"):
+        yield Fault(dotted((*at, "apps")), 'only for kind = "push"', "Remove it")
     if kind in OTHER_KINDS and provider == "smtp":
         mend = 'Write kind = "email", or provider = "webhook"'
         yield Fault(dotted((*at, "kind")), 'provider = "smtp" carries e-mail alone', mend)

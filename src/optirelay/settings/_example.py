@@ -62,6 +62,7 @@ listener_secret = "{listener}"    # part of the listener's URL
 #metric_ids = {{ bounced = 9 }}
 #interaction_ids = {{ bounced = 7 }}
 #metrics_are = "totals"                  # | increments
+#rename = "delete_then_add"              # | add: where adding a template under its id renames it
 #templates_per_call = 100
 #metrics_per_call = 100
 #interactions_per_call = 10000
@@ -109,4 +110,11 @@ from = "Example <news@example.com>"      # a template may say otherwise
 #batch = 1                               # messages a request, at most 500
 #concurrency = 50                        # requests at once, each worker's
 #contract = "keyed"                      # keyed: the receiver takes an id twice for the same message | hold
+
+# A push channel; a template's front matter says which of its apps it is for.
+#[tenants.{tenant}.channels.push]
+#kind = "push"
+#scheduled_id = 506
+#address = "attribute:PUSH_TOKEN"
+#apps = {{ ios-main = "Example iOS" }}     # AppID = name; what marketers can pick
 """

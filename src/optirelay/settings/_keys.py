@@ -56,7 +56,7 @@ SERVICE = Room(
 )
 OPTIMOVE = Room(
     built=keys_of(OptimoveSettings),
-    unbuilt=frozenset({"rename", "attributes_per_call", "preferences_per_call"}),
+    unbuilt=frozenset({"attributes_per_call", "preferences_per_call"}),
     inside={"metric_ids": Room(frozenset(METRIC_IDS)), "interaction_ids": Room(frozenset(INTERACTION_IDS))},
 )
 CHANNEL = Room(
@@ -67,7 +67,6 @@ CHANNEL = Room(
             "opt_in",
             "opt_in_values",
             "communication_modes",
-            "apps",
             "batch_file",
         }
     ),

@@ -20,7 +20,7 @@ from pydantic import (
     field_serializer,
 )
 
-from optirelay.model import CampaignKind, ChannelKind, Contract, InDoubtRule
+from optirelay.model import AppId, CampaignKind, ChannelKind, Contract, InDoubtRule
 from optirelay.settings import _secrets, _values
 from optirelay.settings._faults import BadValue, shown
 from optirelay.settings._values import HostPort, QuietHours, Rate, Secret
@@ -178,6 +178,7 @@ class ChannelSettings(_Shape):
     in_doubt: AnyInDoubtRule | None = None  # None: by the channel's contract
     only_to: Annotated[tuple[Pattern, ...], BeforeValidator(_values.read_list)] = written([])  # empty: everybody
     require_opt_in: Annotated[bool, BeforeValidator(_values.yes_or_no)] = written(False)
+    apps: Annotated[Mapping[AppId, str], BeforeValidator(_values.read_apps)] = written({})  # by id, their names; push
     callback_secrets: Annotated[tuple[CallbackSecret, ...], BeforeValidator(_read_callback_secrets)] = written(
         None, alias="callback_secret"
     )
@@ -206,6 +207,9 @@ class OptimoveSettings(_Shape):
     interaction_ids: Annotated[Mapping[str, EventId], _over(INTERACTION_IDS)] = written({})
     metrics_are: Annotated[Literal["totals", "increments"], BeforeValidator(_values.choice("totals", "increments"))] = (
         written("totals")
+    )
+    rename: Annotated[Literal["delete_then_add", "add"], BeforeValidator(_values.choice("delete_then_add", "add"))] = (
+        written("delete_then_add")
     )
     templates_per_call: PerCall = written(100)
     metrics_per_call: PerCall = written(100)

@@ -169,6 +169,19 @@ def read_list(value: object) -> tuple[object, ...]:
     return tuple(value)
 
 
+def read_apps(value: object) -> dict[str, str]:
+    """The apps of a push channel: AppID = name."""
+    mend = 'Write a table such as { ios-main = "Acme iOS" }'
+    if not isinstance(value, dict):
+        raise BadValue(f"{shown(value)} is no table", mend)
+    for app_id, name in value.items():
+        if not app_id.strip() or app_id != app_id.strip() or not app_id.isprintable():
+            raise BadValue(f"{quoted(app_id)} is no app's id", mend)
+        if not isinstance(name, str) or not name.strip() or not name.isprintable():
+            raise BadValue(f"the name of {app_id}, {shown(name)}, is no line of text", mend)
+    return value
+
+
 def read_attribute(value: object) -> str:
     """The name of an attribute at Optimove, which joins names with semicolons."""
     name = read_text(value)

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from optirelay.model import CampaignId, CustomerId, FrozenCall, TemplateId
+from optirelay.model import AppId, CampaignId, CustomerId, FrozenCall, TemplateId
 from optirelay.optimove import (
     MAX_EVENT_AGE,
     Call,
@@ -82,6 +82,7 @@ class Alike:
     template_id: TemplateId
     on_date: date
     recipient_group: int
+    app: AppId | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +158,7 @@ def interaction_call(
         interaction_on=alike.on_date,
         customer_ids=[customer.customer_id for customer in customers],
         recipient_group_id=alike.recipient_group,
+        app_id=alike.app,
     )
     call = update_campaign_interactions(interactions, limit=len(customers))
     return _freeze(call, event=alike.event, customers=len(customers))

@@ -1,16 +1,15 @@
-"""Template files as marketers' colleagues write them, and how our templates and Optimove's list differ."""
+"""Template files as marketers' colleagues write them."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from enum import StrEnum
 from itertools import groupby
-from typing import Any, Protocol
+from typing import Any
 
 import yaml
 
 from optirelay.errors import NeedsOperator
-from optirelay.model import ChannelKind, TemplateContent, TemplateId
+from optirelay.model import AppId, ChannelKind, TemplateContent, TemplateId
 
 ENDING = ".liquid"
 TEXT_ENDING = ".txt"
@@ -18,10 +17,9 @@ MAX_FILE_BYTES = 1 << 20
 MAX_FRONT_MATTER_BYTES = 64 << 10
 MAX_TEMPLATE_ID = 2**31 - 1
 NEEDED = ("id", "name", "channel")
-KNOWN = (*NEEDED, "subject", "from", "required")
+KNOWN = (*NEEDED, "subject", "from", "required", "app")
 WITH_SUBJECT = (ChannelKind.EMAIL, ChannelKind.PUSH)
 """Kinds of channels that have nothing to show without a subject, which is a push's title."""
-NOT_BUILT_YET = ("app",)
 BUILT_IN = frozenset({"customer_id", "campaign_id", "promo_codes", "unsubscribe_url", "now", "today"})
 
 MAX_DEPTH = 10  # of lists and mappings in the front matter
@@ -69,13 +67,23 @@ def read_template_file(file_name: str, source: bytes, plain: bytes | None) -> Te
     if cut is None or fields is None or faults:
         raise BadTemplateFile(faults)
     content = TemplateContent(
-        subject=fields.subject, html=cut[1], text=text, sender=fields.sender, required=fields.required
+        subject=fields.subject,
+        html=cut[1],
+        text=text,
+        sender=fields.sender,
+        required=fields.required,
+        app=None if fields.app is None else AppId(fields.app),
     )
     return TemplateFile(key, TemplateId(fields.id), fields.name, fields.channels, content)
 
 
-def read_directory(files: Mapping[str, bytes], channels: Mapping[str, ChannelKind]) -> list[TemplateFile]:
-    """The templates of a directory, by key; `channels` are the tenant's. Raises BadTemplateFile with every fault."""
+def read_directory(
+    files: Mapping[str, bytes], channels: Mapping[str, ChannelKind], apps: Mapping[str, Collection[str]] | None = None
+) -> list[TemplateFile]:
+    """The templates of a directory, by key; `channels` are the tenant's, `apps` those of its push channels.
+
+    Raises BadTemplateFile with every fault.
+    """
     templates: list[TemplateFile] = []
     faults: list[str] = []
     for file_name in sorted(files):
@@ -90,6 +98,7 @@ def read_directory(files: Mapping[str, bytes], channels: Mapping[str, ChannelKin
             faults.append(f"{file_name}: there is no {template} that it is the text of; add that, or remove the file.")
     faults += _unknown_channels(templates, channels)
     faults += _unfit(templates, channels)
+    faults += _unknown_apps(templates, channels, apps or {})
     faults += _repeated_ids(templates)
     if faults:
         raise BadTemplateFile(faults)
@@ -122,6 +131,27 @@ def _unfit(templates: Iterable[TemplateFile], channels: Mapping[str, ChannelKind
                 f"{template.key}{TEXT_ENDING}: no channel of {template.key}{ENDING} carries e-mail, which alone has a "
                 "text beside its body; remove the file."
             )
+
+
+def _unknown_apps(
+    templates: Iterable[TemplateFile], channels: Mapping[str, ChannelKind], apps: Mapping[str, Collection[str]]
+) -> Iterator[str]:
+    """Apps that are named where there are none, or that a channel's settings do not name."""
+    for template in templates:
+        app = template.content.app
+        known = [channel for channel in template.channels if channel in channels]
+        if app is None or not known:
+            continue
+        push = [channel for channel in known if channels[channel] is ChannelKind.PUSH]
+        if not push:
+            yield f"{template.key}{ENDING}: no channel of it is a push channel, which alone has apps; remove app."
+        for channel in push:
+            there_are = apps.get(channel, ())
+            if app not in there_are:
+                yield (
+                    f'{template.key}{ENDING}: channel {channel} has no app "{app}"; {_did_you_mean(app, there_are)}'
+                    f"its apps in the settings: {', '.join(there_are) or 'none'}."
+                )
 
 
 def _repeated_ids(templates: Iterable[TemplateFile]) -> list[str]:
@@ -186,6 +216,7 @@ class _Fields:
         self.subject: str = self._read("subject", _line, "")
         self.sender: str | None = self._read("from", _words, None)
         self.required: tuple[str, ...] = self._read("required", _names, ())
+        self.app: str | None = self._read("app", _words, None)
 
     def _load(self, front: str) -> dict[Any, Any] | None:
         """The keys and values; None after a fault that leaves nothing to look at."""
@@ -220,9 +251,7 @@ class _Fields:
     def _look_at_keys(self) -> None:
         assert self._values is not None
         for key in map(str, self._values):
-            if key in NOT_BUILT_YET:
-                self._fault(key, "is not built yet; remove the line")
-            elif key not in KNOWN:
+            if key not in KNOWN:
                 self._fault(key, f"is not known; {_did_you_mean(key, KNOWN)}known: {', '.join(KNOWN)}")
         for key in NEEDED:
             if self._values.get(key) is None:
@@ -311,76 +340,3 @@ def _did_you_mean(word: str, words: Iterable[str]) -> str:
 def unknown_names(used: Collection[str], known: Collection[str]) -> list[str]:
     """Names that a template looks up and that are neither known (tags, parameters) nor built in: misspelt, perhaps."""
     return sorted({*used} - {*known} - BUILT_IN)
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """A template as Optimove lists it."""
-
-    template_id: TemplateId
-    name: str
-
-
-class Kept(Protocol):
-    """A template of ours, from a file or from the store."""
-
-    @property
-    def key(self) -> str: ...
-    @property
-    def template_id(self) -> TemplateId: ...
-    @property
-    def name(self) -> str: ...
-
-
-class Standing(StrEnum):
-    """How a template of ours and Optimove's list agree."""
-
-    OK = "ok"
-    MISSING = "missing"  # ours, and Optimove does not list it
-    RENAMED = "renamed"  # listed under another name
-    FOREIGN = "foreign"  # listed, and not ours
-
-
-@dataclass(frozen=True, slots=True)
-class TemplateState:
-    """One template of one channel; `key` is None where it is not ours, `name` is ours wherever it is."""
-
-    template_id: TemplateId
-    name: str
-    key: str | None
-    state: Standing
-
-
-def compare(ours: Sequence[Kept], theirs: Sequence[Listed]) -> list[TemplateState]:
-    """Every template of one channel, ours first."""
-    listed = {template.template_id: template.name for template in theirs}
-    known = {template.template_id for template in ours}
-
-    def standing(template: Kept) -> Standing:
-        name = listed.get(template.template_id)
-        if name is None:
-            return Standing.MISSING
-        return Standing.OK if name == template.name else Standing.RENAMED
-
-    states = [TemplateState(t.template_id, t.name, t.key, standing(t)) for t in ours]
-    foreign = [TemplateState(i, name, None, Standing.FOREIGN) for i, name in listed.items() if i not in known]
-    return states + foreign
-
-
-def in_all_lists(by_list: Sequence[Sequence[TemplateState]]) -> list[TemplateState]:
-    """Every template of a channel that has several of Optimove's lists, each once, as in the worst of them."""
-    found: dict[tuple[TemplateId, str | None], TemplateState] = {}
-    for row in (row for rows in by_list for row in rows):
-        there = found.get((row.template_id, row.key))
-        if there is None or _BEST_FIRST.index(row.state) > _BEST_FIRST.index(there.state):
-            found[row.template_id, row.key] = row
-    return list(found.values())
-
-
-_BEST_FIRST = (Standing.OK, Standing.FOREIGN, Standing.RENAMED, Standing.MISSING)
-
-
-def next_to_add(states: Iterable[TemplateState], per_call: int) -> list[list[Listed]]:
-    """What Optimove lacks, or has under another name, in calls of at most `per_call`."""
-    lacking = [Listed(s.template_id, s.name) for s in states if s.state in (Standing.MISSING, Standing.RENAMED)]
-    return [lacking[start : start + per_call] for start in range(0, len(lacking), per_call)]

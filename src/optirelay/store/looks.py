@@ -7,7 +7,7 @@ from typing import Any
 
 from psycopg import AsyncConnection
 
-from optirelay.model import CampaignId, CampaignKind, ChannelName, CustomerId, EventKind, TemplateId
+from optirelay.model import AppId, CampaignId, CampaignKind, ChannelName, CustomerId, EventKind, TemplateId
 from optirelay.store._sql import Statements
 from optirelay.store.campaigns import CampaignCounts
 
@@ -23,6 +23,7 @@ class MessageRow:
     kind: CampaignKind
     customer_id: CustomerId
     template_id: TemplateId | None
+    app_id: AppId | None
     trigger: str | None  # its name; of a triggered message
     action_id: str | None  # likewise
     send_at: datetime | None
@@ -31,6 +32,18 @@ class MessageRow:
     at: datetime | None
     provider_id: str | None
     furthest: EventKind | None  # of its events
+
+
+@dataclass(frozen=True, slots=True)
+class Personalized:
+    """What a message was, or is to be, made of."""
+
+    kind: CampaignKind
+    address: str | None = field(repr=False)
+    tags: dict[str, str] = field(repr=False)
+    promo_codes: list[str] | None
+    trigger: str | None
+    action_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +136,13 @@ class Looks:
         """Every message of a campaign to a customer."""
         named = {"campaign_id": campaign_id, "channel": channel, "kind": kind}
         return await self._sql.rows(MessageRow, "messages", customer_id=customer_id, **named)
+
+    async def personalization(
+        self, campaign_id: CampaignId, customer_id: CustomerId, channel: ChannelName
+    ) -> Personalized | None:
+        """What the newest message of a campaign to a customer is made of; None where there is none."""
+        named = {"campaign_id": campaign_id, "customer_id": customer_id, "channel": channel}
+        return await self._sql.row(Personalized, "personalization", **named)
 
     async def attempts(self, planned_on: date, message: int) -> list[AttemptRow]:
         """A message's tries, oldest first."""

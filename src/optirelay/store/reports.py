@@ -7,16 +7,17 @@ from typing import Any
 
 from psycopg import AsyncConnection
 
-from optirelay.model import CampaignId, ChannelName, CustomerId, FrozenCall, TemplateId
+from optirelay.model import AppId, CampaignId, ChannelName, CustomerId, FrozenCall, TemplateId
 from optirelay.store._sql import Statements
 
 
 @dataclass(frozen=True, slots=True)
 class ToldCustomer:
-    """One thing that happened to one customer: `sent`, `dropped` …, by which template, when, and on which day (UTC)."""
+    """One thing that happened to one customer: `sent`, `dropped`, by which template of which app, on which UTC day."""
 
     event: str
     template_id: TemplateId
+    app: AppId | None
     on_date: date
     recipient_group: int
     customer_id: CustomerId = field(repr=False)

@@ -27,7 +27,7 @@ class _Message(msgspec.Struct, frozen=True, gc=False, rename={"sender": "from"})
     trigger: str | None
     action_id: str | None
     promo_codes: Sequence[str]
-    app_id: str | None = None  # which no message has yet
+    app_id: str | None
 
 
 class _Several(msgspec.Struct, frozen=True, gc=False):
@@ -80,4 +80,5 @@ class Bodies:
             trigger=fired.trigger,
             action_id=fired.action_id,
             promo_codes=fired.promo_codes,
+            app_id=message.app,
         )

@@ -14,14 +14,7 @@ from optirelay.engine.operate.deciding import (
     resume_channel,
     retry_refused,
 )
-from optirelay.engine.operate.doing import (
-    BadTemplates,
-    Pushed,
-    probe_online,
-    push_templates,
-    report_now,
-    sync_listeners,
-)
+from optirelay.engine.operate.doing import probe_online, report_now, sync_listeners
 from optirelay.engine.operate.exporting import EXPORT_COLUMNS, export
 from optirelay.engine.operate.looking import (
     channels,
@@ -36,6 +29,16 @@ from optirelay.engine.operate.looking import (
 )
 from optirelay.engine.operate.measuring import WORKER_SILENCE, prometheus_text
 from optirelay.engine.operate.opting import opt_ins, suppress, suppressions, unsuppress
+from optirelay.engine.operate.pushing import (
+    BadTemplates,
+    Person,
+    Preview,
+    Pushed,
+    preview,
+    push_templates,
+    sync_templates,
+    templates_diff,
+)
 
 __all__ = [
     "EXPIRES",
@@ -43,6 +46,8 @@ __all__ = [
     "WORKER_SILENCE",
     "BadTemplates",
     "Decision",
+    "Person",
+    "Preview",
     "Pushed",
     "Resolved",
     "audit",
@@ -57,6 +62,7 @@ __all__ = [
     "opt_ins",
     "pause_campaign",
     "pause_channel",
+    "preview",
     "probe_online",
     "problems",
     "prometheus_text",
@@ -71,7 +77,9 @@ __all__ = [
     "suppress",
     "suppressions",
     "sync_listeners",
+    "sync_templates",
     "templates",
+    "templates_diff",
     "tenants_of",
     "unsuppress",
 ]

@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from optirelay.engine.context import Context
-from optirelay.engine.syncing import look_at_listeners, look_at_templates
+from optirelay.engine.offering import look_at_templates
+from optirelay.engine.syncing import look_at_listeners
 from optirelay.errors import NeedsOperator, OptirelayError
 from optirelay.model import CampaignId, CampaignKind, ChannelName, CustomerId, TenantId
 from optirelay.settings import Rate
@@ -16,6 +17,8 @@ from optirelay.store import StoreUnavailable
 from optirelay.store.looks import AttemptRow, EventRow, MessageRow
 from optirelay.store.sids import sid_of
 
+PATIENCE_SECONDS = 60.0  # of commands that wait until Optimove has answered everything
+PAUSE_SECONDS = 1.0
 _PER = {1.0: "s", 60.0: "min"}
 _ADDRESS = re.compile(r"[^\s<>@]+@[^\s<>@]+|\+[0-9][0-9 .()-]{6,}[0-9]")
 Shape = dict[str, Any]
@@ -73,6 +76,7 @@ def _message(
         "kind": row.kind,
         "customer_id": row.customer_id,
         "template_id": row.template_id,
+        "app_id": row.app_id,
         "trigger": row.trigger,
         "action_id": row.action_id,
         "send_at": iso(row.send_at),
@@ -251,6 +255,7 @@ async def templates(ctx: Context, tenant: str | None = None) -> list[Shape]:
             "template_id": row.template_id,
             "name": row.name,
             "key": row.key,
+            "app": row.app,
             "state": row.state.value,
         }
         for name, standing in await of_each(ctx, tenant, look_at_templates)

@@ -20,6 +20,7 @@ class PartsTemplate:
     def __init__(self, content: TemplateContent, default_sender: str, kind: ChannelKind) -> None:
         """Raises BadTemplate."""
         self.required = content.required
+        self._app = content.app
         sender = default_sender if content.sender is None else content.sender
         email = kind is ChannelKind.EMAIL
         self._sender = Sender(sender) if email else parse("from", sender, TEXT)
@@ -51,6 +52,7 @@ class PartsTemplate:
                 text=text.strip(),
                 html=html,
                 fired=message.fired,
+                app=self._app,
             )
         except CannotRender as error:
             raise CannotRender(f"Template {template_id} cannot be made into this message: {error}.") from None

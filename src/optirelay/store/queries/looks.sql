@@ -2,7 +2,11 @@
 
 -- name: messages
 -- Of all days of a triggered campaign.
-select s.planned_on, s.id, s.channel_name as channel, s.campaign_id, s.kind, s.customer_id, s.template_id, m.trigger_name as trigger, m.action_id,
+select s.planned_on, s.id, s.channel_name as channel, s.campaign_id, s.kind, s.customer_id, s.template_id,
+       (select v.app from batch b join template_version v
+          on v.tenant = b.tenant and v.channel = b.channel and v.template_id = b.template_id and v.version = b.template_version
+        where b.tenant = m.tenant and b.id = m.batch) as app_id,
+       m.trigger_name as trigger, m.action_id,
        s.send_at, s.state, s.reason, s.at, s.provider_id,
        (select d.kind from delivery_event d where d.tenant = s.tenant and d.planned_on = s.planned_on and d.message = s.id and d.rank > 0
         order by d.rank desc limit 1) as furthest
@@ -13,6 +17,15 @@ from (
     and (%(kind)s::text is null or c.kind = %(kind)s) and v.customer_id = %(customer_id)s
 ) s join message m on m.tenant = s.tenant and m.planned_on = s.planned_on and m.id = s.id
 order by s.id;
+
+-- name: personalization
+-- What a message is made of; the newest of its campaign to the customer.
+select c.kind, m.address, coalesce(p.tags, '{}') as tags, p.promo_codes, m.trigger_name as trigger, m.action_id
+from campaign c
+join message m on m.tenant = c.tenant and m.planned_on = c.planned_on and m.campaign = c.id
+left join personalization p on p.tenant = m.tenant and p.planned_on = m.planned_on and p.message = m.id
+where c.tenant = %(tenant)s and c.campaign_id = %(campaign_id)s and c.channel = %(channel)s and m.customer_id = %(customer_id)s
+order by m.id desc limit 1;
 
 -- name: attempts
 select at, outcome, detail from attempt

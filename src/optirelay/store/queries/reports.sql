@@ -49,26 +49,31 @@ select nextval(pg_get_serial_sequence('report_batch', 'id')) as id where %(tenan
 
 -- name: told_customers
 -- What happened to whom, in the order in which calls are cut; nobody of whom the same was told before.
-select told.kind as event, told.template_id,
+select told.kind as event, told.template_id, told.app,
        (told.at at time zone 'UTC')::date as on_date, told.recipient_group, told.customer_id, told.at
 from (
-  select m.id, m.template_id, coalesce(m.recipient_group, 1) as recipient_group, m.customer_id, k.kind, o.at
+  select m.id, m.template_id, v.app, coalesce(m.recipient_group, 1) as recipient_group, m.customer_id, k.kind, o.at
   from batch b
+  left join template_version v
+    on v.tenant = b.tenant and v.channel = b.channel and v.template_id = b.template_id and v.version = b.template_version
   join message m on m.tenant = b.tenant and m.batch = b.id
   join outcome o on o.tenant = m.tenant and o.planned_on = m.planned_on and o.message = m.id
   cross join lateral (select case o.state when 'accepted' then 'sent' else 'dropped' end as kind) k
   where b.tenant = %(tenant)s and b.campaign = %(campaign)s and b.told = %(report)s and o.state in ('accepted', 'refused')
     and not exists (select from event e where e.tenant = m.tenant and e.planned_on = m.planned_on and e.message = m.id and e.kind = k.kind)
   union all
-  select m.id, m.template_id, coalesce(m.recipient_group, 1), m.customer_id, e.kind,
+  select m.id, m.template_id, v.app, coalesce(m.recipient_group, 1), m.customer_id, e.kind,
          case when (o.state::text, e.kind) in (('accepted', 'sent'), ('refused', 'dropped')) then o.at else e.at end
   from event e
   join message m on m.tenant = e.tenant and m.planned_on = e.planned_on and m.id = e.message
+  left join batch b on b.tenant = m.tenant and b.id = m.batch
+  left join template_version v
+    on v.tenant = b.tenant and v.channel = b.channel and v.template_id = b.template_id and v.version = b.template_version
   left join outcome o on o.tenant = e.tenant and o.planned_on = e.planned_on and o.message = e.message
   where e.tenant = %(tenant)s and e.campaign = %(campaign)s and e.told = %(report)s
 ) told
 where not starts_with(told.customer_id, 'raw:') -- of whom Optimove has no name
-order by 1 desc, 2, 3, 4, told.id;
+order by 1 desc, 2, 3, 4, 5, told.id;
 
 -- name: told_totals
 -- By template and event: how many there are by now of what was taken, and how many Optimove was told of.
