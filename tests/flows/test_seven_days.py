@@ -386,7 +386,7 @@ async def test_a_worker_reports_by_itself_until_the_end(make_settings: MakeSetti
 
 
 def test_the_signature_is_what_the_documents_say() -> None:
-    from optirelay.optimove.client import signature_of
+    from optirelay.optimove._shell import signature_of
 
     body = json.dumps([{"customer": "Zoë"}], separators=(",", ":"), ensure_ascii=False).encode()
     assert signature_of(body, "tökèn") == {

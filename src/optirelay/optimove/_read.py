@@ -1,9 +1,9 @@
-"""Tolerant reading: keys in any case, ids as numbers or text, times with or without seconds."""
+"""Tolerant reading: keys in any case, ids as numbers or text, booleans as text, times with or without seconds."""
 
 import contextlib
 import re
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, date, datetime
 from typing import Any, TypeVar
 
 import msgspec
@@ -16,6 +16,9 @@ TIME = re.compile(
     r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)?",
     re.ASCII,
 )
+
+
+DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
 class Unreadable(ValueError):
@@ -70,15 +73,34 @@ def read_saved(body: bytes) -> None:
 
 
 def read_list(read: Callable[[Mapping[str, Any]], T]) -> Callable[[bytes], list[T]]:
-    """A reader of a JSON array of objects, whose keys `read` gets in lower case. An empty answer has none of them."""
+    """A reader of a JSON array of objects, whose keys `read` gets in lower case. An empty answer has none of them.
+
+    One row that cannot be read spoils the answer; the message says which.
+    """
 
     def read_body(body: bytes) -> list[T]:
         rows = read_json(body) if body.strip() not in (b"", b"null") else []
         if not isinstance(rows, list):
             raise Unreadable("is not a list")
-        return [read(fold(row)) for row in rows]
+        return [*_read_rows(rows, read)]
 
     return read_body
+
+
+def _read_rows(rows: list[object], read: Callable[[Mapping[str, Any]], T]) -> Iterator[T]:
+    for number, row in enumerate(rows, 1):
+        try:
+            yield read(fold(row))
+        except Unreadable as error:
+            raise Unreadable(f"row {number}: {error}") from error
+
+
+def read_object(body: bytes) -> dict[str, Any]:
+    """A JSON object, its keys in lower case. Unreadable for anything else."""
+    value = read_json(body)
+    if not isinstance(value, dict):
+        raise Unreadable("is not an object")
+    return fold(value)
 
 
 def fold(row: object) -> dict[str, Any]:
@@ -112,6 +134,31 @@ def read_text(value: object, field: str) -> str:
     if not is_clean(value):
         raise Unreadable(f"{field} holds characters that are no text")
     return value
+
+
+def read_note(value: object, field: str) -> str:
+    """A text that may be missing, null or empty: "". A number is the text of it."""
+    if value is None or value == "":
+        return ""
+    return str(value) if isinstance(value, int | float) else read_text(value, field) if str(value).strip() else ""
+
+
+def read_bool(value: object, field: str) -> bool | None:
+    """True or false as JSON, as text in any case, as 1 or 0; None for a missing one, null or empty text."""
+    if value is None or value == "":
+        return None
+    word = str(value).strip().lower()
+    if word not in ("true", "false", "1", "0"):
+        raise Unreadable(f"{field} is neither true nor false: {_shown(value)}")
+    return word in ("true", "1")
+
+
+def read_date(text: object, field: str) -> date:
+    """ "2031-04-02"; of a time its date. Unreadable for anything else."""
+    if isinstance(text, str) and DATE.fullmatch(text):
+        with contextlib.suppress(ValueError):
+            return date.fromisoformat(text)
+    return read_time(text, field).date()
 
 
 def is_clean(text: str) -> bool:

@@ -1,276 +1,299 @@
-"""Optimove's "customers" area: who gets which template, and when."""
+"""Optimove's "customers" area: who was chosen, held, cancelled or answered; and who is to be forgotten.
 
-import json
-import re
-from collections.abc import Iterator, Sequence
+The send details of this area are in send_details.py, its attributes in attributes.py.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
-from hashlib import blake2b
+from datetime import date, datetime
+from typing import Any, TypeVar
 
-import msgspec
-
-from ._call import Call
+from ._call import PAGE_SIZE, Call, PagedCall, page_query
 from ._read import (
-    BOM,
     Unreadable,
-    fold,
-    is_clean,
+    read_date,
     read_id,
-    read_json,
+    read_list,
+    read_note,
+    read_object,
     read_optional_id,
-    read_text,
     read_time,
 )
+from ._rows import attributes_query, read_asked, read_customer, read_promo_codes
+from ._write import check_limit, date_to_wire
+from .integrations import Interaction
 
-DELIMITER = ";"  # of the attributes' names as we ask, and of their values where a row holds them as one text
-FEW = 16  # rows that are read one by one when one of them has a flaw
-SPACE = re.compile(r"[ \t\r\n]*")
+T = TypeVar("T")
+
+MAX_FORGOTTEN = 50_000  # customers a call of RemoveCustomerPII
 
 
-class SendDetail(msgspec.Struct, frozen=True, gc=False):  # a Struct, because a page makes 10,000 of them
-    """One message to one customer, as Optimove planned it."""
+@dataclass(frozen=True, slots=True)
+class ExecutionDetail:
+    """One message of an executed campaign to one customer; its promotion codes are to be granted once a customer."""
 
     customer_id: str
-    template_id: int
-    scheduled_time: datetime  # aware, UTC; not before this the message may leave
-    attributes: tuple[str | None, ...] = ()  # in the order asked for; None: null, or the row had fewer
-    action_id: int | None = None  # 1: control group, never to be written to; in no row seen so far
-    recipient_group_id: int | None = None  # None: not in the row, or no whole number; in no row seen so far
-
-    def __repr__(self) -> str:
-        """Without the attributes: they are personal data."""
-        when = self.scheduled_time.isoformat()
-        return f"SendDetail(customer_id={self.customer_id!r}, template_id={self.template_id}, scheduled_time={when})"
+    action_id: int | None
+    channel_id: int | None
+    template_id: int | None
+    template_name: str
+    scheduled_time: datetime | None  # aware, UTC
+    promo_codes: tuple[str, ...]
+    attributes: tuple[str | None, ...] = field(default=(), repr=False)  # in the order asked for
 
 
 @dataclass(frozen=True, slots=True)
-class UnreadableRow:
-    """A row that we received and cannot use; the rows around it stand."""
+class OneTimeAction:
+    """What one customer got, or as one of the control group did not get, of a campaign that was run ad hoc."""
 
-    raw: bytes = field(repr=False)  # the row's JSON, without the space between its parts
-    why: str  # a sentence that names the field
-    lacks_customer: bool = False  # it is an object, and its CustomerID is missing, null or blank
+    customer_id: str
+    recipient_group_id: int | None  # None: older answers do not tell
+    action_id: int | None  # 1: control group, not written to
+    channel_id: int | None
+    attributes: tuple[str | None, ...] = field(default=(), repr=False)  # in the order asked for
 
 
 @dataclass(frozen=True, slots=True)
-class SendDetailsPage:
-    """The rows of one page in Optimove's order. $skip advances by its length; an empty page ends the reading."""
+class CampaignCustomer:
+    """A customer of a campaign that waits for approval, or that is cancelled."""
 
-    rows: list[SendDetail | UnreadableRow] = field(repr=False)
-    digest: bytes = b""  # of the answer: the same bytes, the same digest
-
-    def __len__(self) -> int:
-        return len(self.rows)
+    customer_id: str
+    action_id: int | None
+    promo_codes: tuple[str, ...]
 
 
-def get_customer_send_details_by_channel(
-    *, campaign_id: int, channel_id: int, attributes: Sequence[str], skip: int, top: int
-) -> Call[SendDetailsPage]:
-    """One page of the customers chosen for a channel of a campaign.
+@dataclass(frozen=True, slots=True)
+class InteractionCustomer:
+    """A customer who did what was asked for."""
 
-    `attributes` are real field names that the key may read; their values come in the same order. Optimove may send
-    fewer rows than `top`, so only an empty page is the last one, and `skip` advances by the page's length. A row that
-    cannot be read stays in its place as an UnreadableRow. ValueError for a name that is empty or holds ";", a negative
-    `skip` and a `top` below 1.
+    customer_id: str
+    campaign_id: int | None
+    template_id: int | None
+    attributes: tuple[str | None, ...] = field(default=(), repr=False)  # in the order asked for
 
-    https://developer.optimove.com/reference/get_customers-getcustomersenddetailsbychannel
+
+@dataclass(frozen=True, slots=True)
+class ChannelInteraction:
+    """One thing that one customer did."""
+
+    happened_on: date
+    campaign_id: int | None
+    recipient_group_id: int | None
+    action_id: int | None
+    channel_id: int | None
+    template_id: int | None
+    event_id: int  # an Interaction, or a number that we have no name for
+
+
+def get_customer_execution_details_by_campaign(
+    *, campaign_id: int, channel_id: int, attributes: Sequence[str] = (), skip: int = 0, top: int = PAGE_SIZE
+) -> PagedCall[list[ExecutionDetail]]:
+    """One page of what an executed campaign sent on one channel, with promotion codes; after an event of type 13.
+
+    A campaign of several channels tells the same customer once for each: grant a code once. ValueError for the name of
+    an attribute that is empty or holds ";", a negative `skip` and a `top` below 1. A row without customer is
+    unreadable.
+
+    github optimove-tech/Optimove-APIs; fields: newer public connectors
     """
-    if skip < 0 or top < 1:
-        raise ValueError(f"A page starts at 0 or later and has room for 1 row or more, not skip={skip} and top={top}")
-    if wrong := [name for name in attributes if not name.strip() or DELIMITER in name]:
-        raise ValueError(f'The name of a customer attribute is not empty and has no "{DELIMITER}": {wrong}')
-    query: dict[str, str | int] = {"ChannelID": channel_id, "CampaignID": campaign_id, "$top": top, "$skip": skip}
-    if attributes:
-        query["CustomerAttributes"] = DELIMITER.join(attributes)
-    asked = len(attributes)
-    return Call(
-        "GET",
-        "/customers/GetCustomerSendDetailsByChannel",
-        lambda body: read_send_details(body, asked),
-        query=query,
+    query: dict[str, str | int] = {"CampaignID": campaign_id, "ChannelID": channel_id}
+    query |= attributes_query(attributes)
+    return _paged(
+        "GetCustomerExecutionDetailsByCampaign",
+        lambda row: _read_execution_detail(row, len(attributes)),
+        query,
+        skip,
+        top,
     )
 
 
-def read_send_details(body: bytes, asked: int) -> SendDetailsPage:
-    """A page whose rows hold `asked` attributes each. Unreadable only if it is no JSON array; a row never spoils it."""
-    body = body.removeprefix(BOM)
-    digest = blake2b(body, digest_size=16).digest()
-    try:
-        return SendDetailsPage([*_read_plain(body, asked)], digest)
-    except FLAWS:
-        return SendDetailsPage([*_read_rows([*_split(body)], asked)], digest)
+def get_customer_one_time_actions_by_campaign(
+    campaign_id: int,
+    *,
+    channel_id: int | None = None,
+    control_group: bool = False,
+    attributes: Sequence[str] = (),
+    skip: int = 0,
+    top: int = PAGE_SIZE,
+) -> PagedCall[list[OneTimeAction]]:
+    """One page of the customers of a campaign that was run ad hoc, on one channel or on all.
+
+    `control_group` asks for those, too, who are not written to (`action_id` 1). ValueError for the name of an attribute
+    that is empty or holds ";", a negative `skip` and a `top` below 1. A row without customer is unreadable.
+
+    https://developer.optimove.com/reference/get_customers-getcustomeronetimeactionsbycampaign; IncludeControlGroup and
+    paging: github nicolasramy/optimove
+    """
+    query: dict[str, str | int] = {"CampaignID": campaign_id}
+    if channel_id is not None:
+        query["ChannelID"] = channel_id
+    if control_group:
+        query["IncludeControlGroup"] = "true"
+    query |= attributes_query(attributes)
+    return _paged(
+        "GetCustomerOneTimeActionsByCampaign", lambda row: _read_one_time_action(row, len(attributes)), query, skip, top
+    )
 
 
-OPTIONAL_KEYS = (b'"ActionID"', b'"RecipientGroupID"')
-FLAWS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, Unreadable)
+def get_processed_campaign_customers(
+    campaign_id: int, *, skip: int = 0, top: int = PAGE_SIZE
+) -> PagedCall[list[CampaignCustomer]]:
+    """One page of the customers of a campaign that waits for approval; after an event of type 5.
+
+    Answer with `update_customer_promotion_status`. The fields, and that the call gives pages, are INFERRED from its
+    siblings: if it does not, the same page comes again and `pages` ends with RepeatedPage. ValueError for a negative
+    `skip` and a `top` below 1. A row without customer is unreadable. A key of the third-party role may be refused this
+    call.
+
+    https://developer.optimove.com/docs/flow-2-shared-responsibility-between-optimove-and-tenant
+    """
+    query: dict[str, str | int] = {"CampaignID": campaign_id}
+    return _paged("GetProcessedCampaignCustomers", _read_campaign_customer, query, skip, top)
 
 
-class _PlainRow(msgspec.Struct, gc=False):
-    """A row as documented."""
+def get_canceled_campaign_customers(
+    campaign_id: int, *, skip: int = 0, top: int = PAGE_SIZE
+) -> PagedCall[list[CampaignCustomer]]:
+    """One page of the customers of a cancelled campaign; for two hours after an event of type 4.
 
-    CustomerID: str | int
-    TemplateID: int | str
-    ScheduledTime: str
-    CustomerAttributes: tuple[str | None, ...] | None = None
-    ActionID: int | str | None = None
-    RecipientGroupID: int | str | None = None
+    That the call gives pages is INFERRED from its siblings: if it does not, the same page comes again and `pages` ends
+    with RepeatedPage. ValueError for a negative `skip` and a `top` below 1. A row without customer is unreadable. A key
+    of the third-party role may be refused this call.
 
-
-_PLAIN_ROWS = msgspec.json.Decoder(list[_PlainRow])
-_RAW_ROWS = msgspec.json.Decoder(list[msgspec.Raw])
-
-
-def _read_plain(body: bytes, asked: int) -> Iterator[SendDetail]:
-    """The fast way, for rows without a flaw; any flaw is one of FLAWS. (msgspec lets no lone surrogate through.)"""
-    folded = body.lower()
-    if rb"\u0000" in body or any(folded.count(key.lower()) != body.count(key) for key in OPTIONAL_KEYS):
-        raise Unreadable("There may be a NUL, or an optional key in another spelling")
-    times: dict[str, datetime] = {}  # most rows of a page share theirs
-    for row in _PLAIN_ROWS.decode(body):
-        time = times.get(row.ScheduledTime)
-        if time is None:
-            time = times[row.ScheduledTime] = read_time(row.ScheduledTime)
-        values = (row.CustomerAttributes or ()) if asked else ()
-        if len(values) != asked:
-            raise Unreadable("CustomerAttributes has another length")
-        customer_id = row.CustomerID
-        yield SendDetail(
-            str(customer_id) if isinstance(customer_id, int) else read_text(customer_id, "CustomerID"),
-            read_id(row.TemplateID, "TemplateID"),
-            time,
-            values,
-            None if row.ActionID is None else read_optional_id(row.ActionID, "ActionID"),
-            None if row.RecipientGroupID is None else _read_group_id(row.RecipientGroupID),
-        )
+    https://developer.optimove.com/reference/get_customers-getcanceledcampaigncustomers
+    """
+    query: dict[str, str | int] = {"CampaignID": campaign_id}
+    return _paged("GetCanceledCampaignCustomers", _read_campaign_customer, query, skip, top)
 
 
-def _read_rows(raws: list[bytes], asked: int) -> Iterator[SendDetail | UnreadableRow]:
-    """Halves the page until a flaw is among few, so that one broken row does not make 10,000 slow."""
-    if len(raws) <= FEW:
-        yield from (_read_row(raw, asked) for raw in raws)
-        return
-    for half in (raws[: len(raws) // 2], raws[len(raws) // 2 :]):
-        try:
-            yield from [*_read_plain(b"[%b]" % b",".join(half), asked)]
-        except FLAWS:
-            yield from _read_rows(half, asked)
+def get_campaign_interaction_customers(
+    *,
+    on: date,
+    channel_id: int,
+    event_id: Interaction | int,
+    attributes: Sequence[str] = (),
+    skip: int = 0,
+    top: int = PAGE_SIZE,
+) -> PagedCall[list[InteractionCustomer]]:
+    """One page of the customers who did this with what a campaign delivered on this day via this channel.
+
+    The names in the query, those of the fields, and that the call gives pages, are INFERRED from its siblings and from
+    what it is said to tell. ValueError for the name of an attribute that is empty or holds ";", a negative `skip` and a
+    `top` below 1. A row without customer is unreadable.
+
+    https://docs.optimove.com/api-usage-guide, as quoted by github nicolasramy/optimove
+    """
+    query: dict[str, str | int] = {"Date": date_to_wire(on), "ChannelID": channel_id, "EventID": int(event_id)}
+    query |= attributes_query(attributes)
+    return _paged(
+        "GetCampaignInteractionCustomers",
+        lambda row: _read_interaction_customer(row, len(attributes)),
+        query,
+        skip,
+        top,
+    )
 
 
-def _read_row(raw: bytes, asked: int) -> SendDetail | UnreadableRow:
-    """The slow way, which knows every spelling and form seen."""
-    try:
-        row = fold(_LENIENT.decode(raw.decode(errors="surrogateescape")))
-        return SendDetail(
-            _read_customer_id(row.get("customerid")),
-            read_id(row.get("templateid"), "TemplateID"),
-            read_time(row.get("scheduledtime"), "ScheduledTime"),
-            _read_attributes(row.get("customerattributes", row.get("customerattribute")), asked),
-            read_optional_id(row.get("actionid"), "ActionID"),
-            _read_group_id(row.get("recipientgroupid")),
-        )
-    except Unreadable as error:
-        return UnreadableRow(_compact(raw), str(error), isinstance(error, _NoCustomer))
-    except (ValueError, RecursionError):
-        return UnreadableRow(_compact(raw), "The row is not JSON")
+def get_customer_channel_interactions(
+    customer_id: str, *, start_on: date, end_on: date, channel_id: int = 0
+) -> Call[list[ChannelInteraction]]:
+    """What one customer did from the first day to the last, on one channel or (0) on all.
+
+    Optimove can switch an account so that this call answers as its successor, GetCampaignEngagementMetrics, whose rows
+    are not documented in public: they are unreadable here. So is a row without day or event. ValueError for a customer
+    without a name, and for a last day before the first.
+
+    https://developer.optimove.com/reference/get_customers-getcustomerchannelinteractions; 0 for all: github
+    sylenaid/optimove-integration
+    """
+    if not customer_id.strip():
+        raise ValueError("A customer's id is not empty")
+    if end_on < start_on:
+        raise ValueError(f"The last day, {end_on}, comes before the first, {start_on}")
+    query: dict[str, str | int] = {
+        "CustomerID": customer_id,
+        "StartDate": date_to_wire(start_on),
+        "EndDate": date_to_wire(end_on),
+        "ChannelID": channel_id,
+    }
+    return Call("GET", "/customers/GetCustomerChannelInteractions", read_list(_read_interaction), query=query)
 
 
-def _read_group_id(value: object) -> int | None:
-    """The group only says how a message is reported: what is no whole number spoils no row."""
-    try:
-        return read_optional_id(value, "RecipientGroupID")
-    except Unreadable:
-        return None
+def remove_customer_pii(customer_ids: Sequence[str], *, limit: int = MAX_FORGOTTEN) -> Call[list[str]]:
+    """Have Optimove forget what is personal about these customers; the ids it never knew come back.
+
+    Only attributes that are set up as personal are made anonymous; the record stays. At most `limit` customers a call;
+    more is a ValueError. Repeatable: who is forgotten already does not come back.
+
+    https://developer.optimove.com/reference/post_customers-removecustomerpii
+    """
+    check_limit(customer_ids, limit, "customers")
+    return Call("POST", "/customers/RemoveCustomerPII", _read_failed, body={"CustomerIDs": list(customer_ids)})
 
 
-class _Number(str):
-    """A JSON number as it was written: an id keeps all its digits, an attribute its zeros."""
-
-    __slots__ = ()
-
-
-_LENIENT = json.JSONDecoder(strict=False, parse_int=_Number, parse_float=_Number)
+def _paged(
+    function: str, read: Callable[[Mapping[str, Any]], T], query: dict[str, str | int], skip: int, top: int
+) -> PagedCall[list[T]]:
+    return PagedCall("GET", f"/customers/{function}", read_list(read), query={**query, **page_query(skip, top)})
 
 
-def _split(body: bytes) -> Iterator[bytes]:
-    """The JSON of each row. Unreadable if the body is no array."""
-    try:
-        yield from map(bytes, _RAW_ROWS.decode(body))
-    except msgspec.ValidationError:
-        read_json(body)
-        raise Unreadable("is not a list") from None
-    except (msgspec.DecodeError, RecursionError):
-        yield from _split_leniently(body.decode(errors="surrogateescape"))
+def _read_execution_detail(row: Mapping[str, Any], asked: int) -> ExecutionDetail:
+    time = row.get("scheduletime") or row.get("scheduledtime")  # the first is what this call was seen to write
+    return ExecutionDetail(
+        read_customer(row),
+        read_optional_id(row.get("actionid"), "ActionID"),
+        read_optional_id(row.get("channelid"), "ChannelID"),
+        read_optional_id(row.get("templateid"), "TemplateID"),
+        read_note(row.get("templatename"), "TemplateName"),
+        None if time is None else read_time(time, "ScheduleTime"),
+        read_promo_codes(row.get("promocode")),
+        read_asked(row, asked),
+    )
 
 
-def _split_leniently(text: str) -> Iterator[bytes]:
-    """As `_split`, also where a row has what msgspec takes for no JSON at all, such as half a surrogate pair."""
-    at = _skip_space(text, 0)
-    if text[at : at + 1] != "[":
-        raise Unreadable("is not JSON")
-    at = _skip_space(text, at + 1)
-    more = text[at : at + 1] != "]"
-    while more:
-        try:
-            end = _LENIENT.raw_decode(text, at)[1]
-        except (ValueError, RecursionError) as error:
-            raise Unreadable("is not JSON") from error
-        yield text[at:end].encode(errors="surrogateescape")
-        at = _skip_space(text, end)
-        if more := text[at : at + 1] == ",":
-            at = _skip_space(text, at + 1)
-    if text[at : at + 1] != "]" or _skip_space(text, at + 1) != len(text):
-        raise Unreadable("is not JSON")
+def _read_one_time_action(row: Mapping[str, Any], asked: int) -> OneTimeAction:
+    return OneTimeAction(
+        read_customer(row),
+        read_optional_id(row.get("recipientgroupid"), "RecipientGroupID"),
+        read_optional_id(row.get("actionid"), "ActionID"),
+        read_optional_id(row.get("channelid"), "ChannelID"),
+        read_asked(row, asked),
+    )
 
 
-def _skip_space(text: str, at: int) -> int:
-    match = SPACE.match(text, at)
-    return match.end() if match else at
+def _read_campaign_customer(row: Mapping[str, Any]) -> CampaignCustomer:
+    return CampaignCustomer(
+        read_customer(row),
+        read_optional_id(row.get("actionid"), "ActionID"),
+        read_promo_codes(row.get("promocode")),
+    )
 
 
-class _NoCustomer(Unreadable):
-    """A row that names nobody."""
+def _read_interaction_customer(row: Mapping[str, Any], asked: int) -> InteractionCustomer:
+    return InteractionCustomer(
+        read_customer(row),
+        read_optional_id(row.get("campaignid"), "CampaignID"),
+        read_optional_id(row.get("templateid"), "TemplateID"),
+        read_asked(row, asked),
+    )
 
 
-def _read_customer_id(value: object) -> str:
-    if value is None or (isinstance(value, str) and not value.strip()):
-        raise _NoCustomer(f"CustomerID is {'missing' if value is None else 'empty'}")
-    if not isinstance(value, _Number):
-        return read_text(value, "CustomerID")
-    try:
-        return str(int(value))
-    except ValueError:
-        raise Unreadable("CustomerID is neither a text nor a whole number") from None
+def _read_interaction(row: Mapping[str, Any]) -> ChannelInteraction:
+    return ChannelInteraction(
+        read_date(row.get("date"), "Date"),
+        read_optional_id(row.get("campaignid"), "CampaignID"),
+        read_optional_id(row.get("recipientgroupid"), "RecipientGroupID"),
+        read_optional_id(row.get("actionid"), "ActionID"),
+        read_optional_id(row.get("channelid"), "ChannelID"),
+        read_optional_id(row.get("templateid"), "TemplateID"),
+        read_id(row.get("eventid"), "EventID"),
+    )
 
 
-def _read_attributes(value: object, asked: int) -> tuple[str | None, ...]:
-    """The values in any form seen: an array, or one text joined by ";" (of one attribute it is the value itself)."""
-    if not asked or value is None:
-        return (None,) * asked
-    if isinstance(value, list):
-        values = value
-    elif isinstance(value, str) and asked > 1:
-        values = value.split(DELIMITER)
-    else:
-        values = [value]
-    if len(values) > asked:
-        raise Unreadable(f"CustomerAttributes has {len(values)} values for the {asked} that were asked for")
-    return (*map(_read_attribute, values), *(None,) * (asked - len(values)))
-
-
-def _read_attribute(value: object) -> str | None:
-    if value is None:
-        return None
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if not isinstance(value, str):  # numbers are texts here, see _Number
-        raise Unreadable("CustomerAttributes holds a value that is neither text, number, boolean nor null")
-    if not is_clean(value):
-        raise Unreadable("CustomerAttributes holds characters that are no text")
-    return str(value)
-
-
-def _compact(raw: bytes) -> bytes:
-    try:
-        return msgspec.json.format(raw, indent=-1)
-    except (msgspec.MsgspecError, RecursionError):
-        return raw
+def _read_failed(body: bytes) -> list[str]:
+    if not body.strip():
+        return []
+    failed = read_object(body).get("failedcustomerids") or []
+    if not isinstance(failed, list):
+        raise Unreadable("FailedCustomerIDs is not a list")
+    return [read_customer({"customerid": customer_id}) for customer_id in failed]

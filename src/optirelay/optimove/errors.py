@@ -51,5 +51,12 @@ class TooLong(Broken):
     """A 2xx with more than we take: it may have happened, and the same again will be as long."""
 
 
+class RepeatedPage(Broken):
+    """A page of a list is the page before once more, byte for byte: this list is not given in pages, or has no end.
+
+    Its rows were all given once; what was read until then may be everything.
+    """
+
+
 class Refused(OptimoveError):
     """Any other 4xx: Optimove does not take this call; the same again is refused again."""

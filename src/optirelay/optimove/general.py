@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any
 
 from ._call import Call
-from ._read import read_id, read_list, read_nothing, read_optional_id, read_text
+from ._read import read_date, read_id, read_list, read_nothing, read_object, read_optional_id, read_text
 from .events import EventType
 
 
@@ -58,6 +59,14 @@ def get_registered_event_listeners() -> Call[list[EventListener]]:
     https://docs.optimove.com/api-usage-guide
     """
     return Call("GET", "/general/GetRegisteredEventListeners", read_list(_read_listener))
+
+
+def get_last_data_update() -> Call[date]:
+    """The day up to which Optimove has the customers' data. Not in Optimove's sandbox, which has no daily process.
+
+    https://docs.optimove.com/api-usage-guide; the field: github nicolasramy/optimove
+    """
+    return Call("GET", "/general/GetLastDataUpdate", lambda body: read_date(read_object(body).get("date"), "Date"))
 
 
 def _read_listener(row: Mapping[str, Any]) -> EventListener:

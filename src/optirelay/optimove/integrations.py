@@ -1,18 +1,20 @@
 """Optimove's "integrations" area: the templates that marketers pick, and what became of the messages."""
 
-from collections.abc import Mapping, Sequence, Sized
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from enum import IntEnum
 from typing import Any
 
 from ._call import Call
-from ._read import read_id, read_list, read_nothing, read_saved, read_text
+from ._read import Unreadable, read_id, read_list, read_note, read_nothing, read_saved, read_text
+from ._write import check_limit, date_to_wire
 
 MAX_TEMPLATES = 100  # a call; Optimove's older documentation
 MAX_APPS = 100  # a call; Optimove's older documentation
 MAX_METRICS = 100  # a call; Optimove's older documentation
 MAX_CUSTOMERS = 10_000  # a call of UpdateCampaignInteractions
+MAX_PREFERENCES = 50_000  # customers a call of SetCustomerChannelPreference
 MAX_EVENTS = 10_000  # a call of saveEvent; its own limit is not documented
 MAX_EVENT_AGE = timedelta(days=7)  # saveEvent takes nothing older
 
@@ -50,6 +52,18 @@ class ChannelTemplate:
     template_id: int
     template_name: str
     app_id: str | None = None
+
+
+@dataclass(frozen=True)
+class ChannelTemplateDetails:
+    """A template with what it says. The answer may leave out its id and name: then they are as asked, and empty."""
+
+    template_id: int
+    template_name: str
+    content: str = field(default="", repr=False)
+    attributes: tuple[
+        str, ...
+    ] = ()  # of mail: sender's name, its address, subject (deduced from the documented sample)
 
 
 @dataclass(frozen=True)
@@ -108,7 +122,7 @@ def add_channel_templates(
 
     https://developer.optimove.com/reference/post_integrations-addchanneltemplates
     """
-    _check_limit(templates, limit, "templates")
+    check_limit(templates, limit, "templates")
     if nameless := [template.template_id for template in templates if not template.template_name.strip()]:
         raise ValueError(f"Optimove takes no template without a name: {nameless}")
     return Call(
@@ -133,6 +147,20 @@ def get_channel_templates(channel_id: int) -> Call[list[ChannelTemplate]]:
     )
 
 
+def get_channel_template_details(*, channel_id: int, template_id: int) -> Call[list[ChannelTemplateDetails]]:
+    """What a template says. Meant for Optimove's own mail; what it answers for a partner's channel is not documented.
+
+    Seen in a public connector: github sylenaid/optimove-integration; fields also of
+    https://developer.optimove.com/reference/get_transactionalmail-gettemplatedetails
+    """
+    return Call(
+        "GET",
+        "/Integrations/GetChannelTemplateDetails",
+        read_list(lambda row: _read_template_details(row, template_id)),
+        query={"ChannelID": channel_id, "TemplateID": template_id},
+    )
+
+
 def delete_channel_templates(channel_id: int, template_ids: Sequence[int], *, limit: int = MAX_TEMPLATES) -> Call[None]:
     """Offer these templates no longer.
 
@@ -141,7 +169,7 @@ def delete_channel_templates(channel_id: int, template_ids: Sequence[int], *, li
 
     github nicolasramy/optimove
     """
-    _check_limit(template_ids, limit, "templates")
+    check_limit(template_ids, limit, "templates")
     body = [{"ChannelID": channel_id, "TemplateID": template_id} for template_id in template_ids]
     return Call("POST", "/integrations/DeleteChannelTemplates", read_nothing, body=body)
 
@@ -154,7 +182,7 @@ def add_channel_apps(channel_id: int, apps: Sequence[ChannelApp], *, limit: int 
 
     github nicolasramy/optimove
     """
-    _check_limit(apps, limit, "apps")
+    check_limit(apps, limit, "apps")
     if nameless := [app.app_id for app in apps if not app.app_id.strip() or not app.app_name.strip()]:
         raise ValueError(f"Optimove takes no app without an id and a name: {nameless}")
     return Call(
@@ -174,7 +202,7 @@ def delete_channel_apps(channel_id: int, app_ids: Sequence[str], *, limit: int =
 
     github nicolasramy/optimove
     """
-    _check_limit(app_ids, limit, "apps")
+    check_limit(app_ids, limit, "apps")
     body = [{"ChannelID": channel_id, "AppID": app_id} for app_id in app_ids]
     return Call("POST", "/integrations/DeleteChannelApps", read_nothing, body=body)
 
@@ -189,7 +217,7 @@ def update_campaign_metrics(
 
     Seen in public connectors; when: https://developer.optimove.com/docs/integrate-your-service-with-optimove
     """
-    _check_limit(items, limit, "metrics")
+    check_limit(items, limit, "metrics")
     body = [
         {
             "ChannelID": item.channel_id,
@@ -210,11 +238,11 @@ def update_campaign_interactions(interactions: CampaignInteractions, *, limit: i
 
     https://developer.optimove.com/reference/post_integrations-updatecampaigninteractions (named legacy there)
     """
-    _check_limit(interactions.customer_ids, limit, "customers")
+    check_limit(interactions.customer_ids, limit, "customers")
     body: dict[str, Any] = {
         "CampaignID": interactions.campaign_id,
         "ChannelID": interactions.channel_id,
-        "InteractionDate": interactions.interaction_on.strftime("%Y-%m-%d"),
+        "InteractionDate": date_to_wire(interactions.interaction_on),
         "TemplateID": interactions.template_id,
         "EventID": int(interactions.event_id),
         "RecipientGroupID": interactions.recipient_group_id,
@@ -223,6 +251,32 @@ def update_campaign_interactions(interactions: CampaignInteractions, *, limit: i
     if interactions.app_id is not None:
         body["AppID"] = interactions.app_id
     return Call("POST", "/integrations/UpdateCampaignInteractions", read_nothing, body=body, additive=True)
+
+
+def set_customer_channel_preference(
+    channel_id: int,
+    customer_ids: Sequence[str],
+    communication_mode: int,
+    *,
+    app_id: str | None = None,
+    limit: int = MAX_PREFERENCES,
+) -> Call[None]:
+    """Say how these customers may be written to on this channel, or in one app of it.
+
+    The numbers of `communication_mode` are not documented in public (the sample has 2): Optimove tells each partner.
+    At most `limit` customers a call; more is a ValueError. What is set here is seen nowhere in Optimove until an
+    attribute is made of it, and no call reads it back. The last one stands, so the call is repeatable.
+
+    https://developer.optimove.com/reference/post_integrations-setcustomerchannelpreference
+    """
+    check_limit(customer_ids, limit, "customers")
+    body = {
+        "ChannelID": channel_id,
+        "CustomerIDs": list(customer_ids),
+        "CommunicationMode": communication_mode,
+        "AppID": app_id,
+    }
+    return Call("POST", "/integrations/SetCustomerChannelPreference", read_nothing, body=body)
 
 
 def save_event(events: Sequence[CustomerEvent], *, limit: int = MAX_EVENTS) -> Call[None]:
@@ -234,7 +288,7 @@ def save_event(events: Sequence[CustomerEvent], *, limit: int = MAX_EVENTS) -> C
 
     https://developer.optimove.com/docs/external-vendors-campaign-engagement-metrics
     """
-    _check_limit(events, limit, "events")
+    check_limit(events, limit, "events")
     body = [_event_to_wire(event) for event in events]
     return Call("POST", "/api/saveEvent", read_saved, body=body, additive=True, signed=True)
 
@@ -252,11 +306,6 @@ def _event_to_wire(event: CustomerEvent) -> dict[str, Any]:
     }
 
 
-def _check_limit(items: Sized, limit: int, what: str) -> None:
-    if len(items) > limit:
-        raise ValueError(f"Optimove takes at most {limit} {what} a call, not {len(items)}")
-
-
 def _template_to_wire(template: ChannelTemplate) -> dict[str, int | str]:
     wire: dict[str, int | str] = {"TemplateID": template.template_id, "TemplateName": template.template_name}
     if template.app_id is not None:
@@ -270,4 +319,16 @@ def _read_template(row: Mapping[str, Any]) -> ChannelTemplate:
         read_id(row.get("templateid"), "TemplateID"),
         read_text(row.get("templatename"), "TemplateName"),
         None if app_id in (None, "") else str(app_id),
+    )
+
+
+def _read_template_details(row: Mapping[str, Any], asked: int) -> ChannelTemplateDetails:
+    attributes = row.get("templateattributes") or []
+    if not isinstance(attributes, list):
+        raise Unreadable("TemplateAttributes is not a list")
+    return ChannelTemplateDetails(
+        read_id(row.get("templateid") or asked, "TemplateID"),
+        read_note(row.get("templatename"), "TemplateName"),
+        read_note(row.get("templatecontent"), "TemplateContent"),
+        tuple(read_note(attribute, "TemplateAttributes") for attribute in attributes),
     )

@@ -19,7 +19,7 @@ from optirelay.optimove import (
     get_customer_send_details_by_channel,
     read_time,
 )
-from optirelay.optimove.customers import _read_row, read_send_details
+from optirelay.optimove.send_details import _read_row, read_send_details
 
 SAMPLES = Path(__file__).parent.parent / "samples" / "optimove"
 TEN = datetime(2031, 4, 2, 10, tzinfo=UTC)
