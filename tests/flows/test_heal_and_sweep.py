@@ -172,6 +172,7 @@ async def test_a_campaign_that_announced_itself_to_nobody_is_sent_once(make_sett
         counts = await house.until_state(silent, "complete")
         assert (counts.handed_over, counts.accepted) == (2, 2)
         assert await interactions(house) == ["C-1", "C-2"]
+        assert (await shape_of(house, silent))["found_by"] == "notification"
         told = await house.plan()
         await house.fire(told)
         await house.until_state(told, "complete")

@@ -57,7 +57,7 @@ class CampaignCounts:
     refused: list[dict[str, int]]
     templates: list[tuple[int, int]]
     events: dict[str, int]  # messages with an event of a kind
-    swept: bool  # people of it were fetched because a sweep found it
+    swept: bool  # a sweep found it, and no notification of it has come
 
 
 @dataclass(frozen=True, slots=True)

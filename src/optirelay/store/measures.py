@@ -140,6 +140,10 @@ class Measures:
         """Calls of reports of campaigns that are not over or ended lately."""
         return await self._sql.rows(CountedReports, "measured_reports", lately=LATELY)
 
+    async def clock(self) -> float:
+        """The database's clock, in seconds since 1970."""
+        return float(await self._sql.value("clock"))
+
     async def workers(self, silence: timedelta) -> int:
         """Workers that were seen lately."""
         return int(await self._sql.value("reporting_workers", silence=silence))

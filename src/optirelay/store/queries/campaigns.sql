@@ -177,10 +177,10 @@ select w.id, w.days, w.planned_on, w.channel, w.kind, w.campaign_id, w.state,
        coalesce(b.total, 0)::int as total, coalesce(b.begun, 0)::int as begun, coalesce(b.accepted, 0)::int as accepted,
        coalesce(b.in_doubt, 0)::int as in_doubt, coalesce(b.open, 0)::int as open, coalesce(b.held, 0)::int as held, b.next_due_at,
        coalesce(b.skipped, '[]') as skipped, coalesce(b.refused, '[]') as refused, coalesce(b.templates, '[]') as templates, coalesce(e.events, '{}') as events,
-       coalesce(p.swept, false) as swept
+       (select coalesce(bool_and(starts_with(occasion, 'sweep, ')), false) from pass where tenant = %(tenant)s and campaign = any(w.days)) as swept
 from whole w
 left join lateral (
-  select sum(g.new) as handed_over, bool_or(g.new > 0 and starts_with(p.occasion, 'sweep, ')) as swept from pass p join page g on g.tenant = p.tenant and g.pass = p.id
+  select sum(g.new) as handed_over from pass p join page g on g.tenant = p.tenant and g.pass = p.id
   where p.tenant = %(tenant)s and p.campaign = any(w.days)
 ) p on true
 left join lateral (

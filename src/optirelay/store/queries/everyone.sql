@@ -119,6 +119,9 @@ insert into worker (id, host, pid) values (%(id)s, %(host)s, %(pid)s)
 on conflict (id) do update set seen_at = clock_timestamp()
 returning extract(epoch from clock_timestamp())::float8 as now;
 
+-- name: clock
+select extract(epoch from clock_timestamp())::float8 as now;
+
 -- name: gone_worker
 -- Nobody needs to be told of its clock any more.
 with gone as (delete from worker where id = %(id)s)
@@ -211,11 +214,10 @@ from tenant t join campaign c on c.tenant = t.id join counted_event e on e.tenan
 where t.name = any(%(tenants)s) and (c.closed_at is null or c.closed_at > clock_timestamp() - %(lately)s::interval) group by 1, 2, 3;
 
 -- name: measured_swept
--- Campaigns that people were fetched of because a sweep found them; that are not over, or ended lately.
+-- Campaigns that a sweep found and no notification announced; that are not over, or ended lately.
 select t.name as tenant, c.channel, count(*) as campaigns from tenant t join campaign c on c.tenant = t.id
-where t.name = any(%(tenants)s) and (c.closed_at is null or c.closed_at > clock_timestamp() - %(lately)s::interval)
-  and exists (select from pass p join page g on g.tenant = p.tenant and g.pass = p.id
-              where p.tenant = c.tenant and p.campaign = c.id and starts_with(p.occasion, 'sweep, ') and g.new > 0)
+where t.name = any(%(tenants)s) and c.announced and (c.closed_at is null or c.closed_at > clock_timestamp() - %(lately)s::interval)
+  and (select bool_and(starts_with(p.occasion, 'sweep, ')) from pass p where p.tenant = c.tenant and p.campaign = c.id)
 group by 1, 2;
 
 -- name: measured_jobs
