@@ -29,6 +29,7 @@ from optirelay.errors import NeedsOperator, TryLater
 from optirelay.model import (
     Accepted,
     Answer,
+    AppId,
     ChannelKind,
     Contract,
     Doubtful,
@@ -207,6 +208,13 @@ class TestRequest:
             await answers_to(channel, mail)
         [said] = receiver.posts[0].messages()
         assert (said["kind"], said["subject"], said["html"], said["from"]) == ("email", "Hi", "<p>Hi</p>", None)
+
+    async def test_a_push_message_says_whose_app_it_is_for(self) -> None:
+        push = msgspec.structs.replace(self.message, subject="Hi", app=AppId("ios-main"))
+        async with served(receiver := Receiver(), kind=ChannelKind.PUSH) as channel:
+            await answers_to(channel, push)
+        [said] = receiver.posts[0].messages()
+        assert (said["kind"], said["app_id"]) == ("push", "ios-main")
 
     async def test_each_try_has_the_same_body_and_id_and_a_new_time_and_signature(self) -> None:
         other_order = msgspec.structs.replace(self.message, personalization={"A": "1", "NAME": "Ana 🎉"})

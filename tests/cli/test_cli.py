@@ -41,13 +41,15 @@ SOON = 30.0  # seconds
 KEYS = {
     "campaign": "tenant channel campaign_id kind state found_by handed_over planned sending accepted skipped refused in_doubt "
     "balanced events templates reported",
-    "message": "sid tenant channel campaign_id kind customer_id template_id trigger action_id send_at state reason "
-    "attempts events",
+    "message": "sid tenant channel campaign_id kind customer_id template_id app_id trigger action_id send_at state "
+    "reason attempts events",
     "attempt": "at outcome detail",
     "doubt": "sid tenant channel campaign_id kind customer_id to since contract",
     "report in doubt": "id tenant campaign_id kind call customers since",
     "listener": "tenant channel event_type channel_id url state",
-    "template": "tenant channel template_id name key state",
+    "template": "tenant channel template_id name key app state",
+    "difference": "tenant channel channel_id template_id ours optimove app sync",
+    "preview": "from subject text html",
     "fault": "key problem mend",
     "problem": "kind tenant channel campaign_id since problem mend",
 }
@@ -63,6 +65,9 @@ READ_SETTINGS = (
     ("listeners", "sync"),
     ("templates", "push", "."),
     ("templates", "list"),
+    ("templates", "diff"),
+    ("templates", "sync"),
+    ("templates", "preview", "17"),
     ("campaigns", "list"),
     ("campaigns", "show", "90211"),
     ("campaigns", "export", "90211"),
@@ -78,7 +83,7 @@ READ_SETTINGS = (
 )
 """Every command that reads the settings."""
 NEED_DATABASE = READ_SETTINGS[3:]
-ASK_OPTIMOVE = (("listeners", "list"), ("listeners", "sync"), ("templates", "list"))
+ASK_OPTIMOVE = (("listeners", "list"), ("listeners", "sync"), ("templates", "list"), ("templates", "diff"))
 
 
 # --- a terminal -------------------------------------------------------------------------------------------------------
@@ -554,6 +559,7 @@ def test_templates_are_stored_and_offered_to_marketers(terminal: Terminal, datab
             "template_id": 17,
             "name": "Template 17",
             "key": "welcome",
+            "app": None,
             "state": "ok",
         }
         assert "weekend" in terminal.run("templates", "list").out
@@ -569,6 +575,47 @@ def test_templates_are_listed_as_they_stand_at_optimove(terminal: Terminal, data
         rows = terminal.json("templates", "list")
         assert states(rows, "template_id") == {17: "ok", 18: "renamed", 99: "foreign"}
         assert next(row["key"] for row in rows if row["template_id"] == 99) is None
+
+
+def test_templates_are_compared_pruned_and_brought_in_step(terminal: Terminal, database: str) -> None:
+    with optimove_for(terminal, database) as optimove:
+        write_templates(terminal.folder, welcome=template(17), weekend=template(18))
+        assert terminal.run("templates", "push", ".").status == 0
+        assert terminal.run("templates", "diff").out == "Nothing differs.\n"
+        theirs = [{"TemplateID": number, "TemplateName": "Theirs"} for number in (18, 99)]
+        optimove.post("/current/integrations/AddChannelTemplates", params={"ChannelID": 504}, json=theirs)
+        rows = terminal.json("templates", "diff")
+        assert [shape_of(row) for row in rows] == ["difference"] * 2
+        assert [(row["ours"], row["optimove"], row["sync"]) for row in rows] == [
+            ("Template 18", "Theirs", "rename"),
+            (None, "Theirs", "leave alone"),
+        ]
+        shown = terminal.run("templates", "diff").out
+        assert ("Template 18" in shown, "leave alone" in shown) == (True, True)
+        assert terminal.run("templates", "sync").status == 0
+        assert states(terminal.json("templates", "list"), "template_id") == {17: "ok", 18: "ok", 99: "foreign"}
+        ran = terminal.run("templates", "sync", "--prune")
+        assert (ran.status, ran.out, ran.err) == (0, "Optimove's list holds them all.\n", "")
+        (terminal.folder / "weekend.liquid").unlink()
+        assert "0 templates stored, 1 unchanged, 1 dropped." in terminal.run("templates", "push", ".", "--prune").out
+        assert states(terminal.json("templates", "list"), "template_id") == {17: "ok"}
+
+
+def test_a_template_is_previewed_from_its_file_or_from_the_store(terminal: Terminal, database: str) -> None:
+    with optimove_for(terminal, database):
+        write_templates(terminal.folder, welcome=template(17, body="<p>Hello {{ FIRST_NAME }} &amp; all</p>"))
+        ran = terminal.run("templates", "preview", "welcome.liquid", "--value", "FIRST_NAME=Ana")
+        assert ran.status == 0
+        assert ran.out.startswith("From: ")
+        assert ran.out.endswith("\n\nHello Ana & all\n")
+        assert "there is no template 17" in terminal.run("templates", "preview", "17").err
+        assert terminal.run("templates", "push", ".").status == 0
+        shown = terminal.json("templates", "preview", "welcome")
+        assert shape_of(shown) == "preview"
+        assert "<p>Hello FIRST_NAME &amp; all</p>" in terminal.run("templates", "preview", "17", "--html").out
+        for wrong in (("--customer", "C-1"), ("--value", "FIRST_NAME")):
+            assert terminal.run("templates", "preview", "17", *wrong).status == 2
+        assert "name a *.liquid file" in terminal.run("templates", "preview", "missing.liquid").err
 
 
 def test_a_name_that_the_channel_does_not_have_is_a_warning(terminal: Terminal, database: str) -> None:

@@ -12,7 +12,6 @@ from tests.house import ACME, NEWSLETTER, NOBODY_YET, House, open_house
 
 from optirelay import pipeline
 from optirelay.engine import operate, runtime, troubles
-from optirelay.engine.operate import doing
 from optirelay.errors import NeedsOperator
 from optirelay.model import Accepted, Doubtful, Later, Refusal, Refused
 
@@ -21,7 +20,6 @@ PEOPLE = [
     {"customer_id": "C-2", "EMAIL": "bo@example.com", "FIRST_NAME": "Bo"},
     {"customer_id": "C-3", "FIRST_NAME": "Without"},
 ]
-GOOD = b'---\nid: 17\nname: Welcome back\nchannel: newsletter\nsubject: "Hello {{ FIRST_NAME }}"\n---\n<p>Hello</p>\n'
 
 
 DOUBT = {"sid", "tenant", "channel", "campaign_id", "kind", "customer_id", "to", "since", "contract"}
@@ -185,6 +183,7 @@ async def test_a_message_shows_its_tries_without_anybodys_address(make_settings:
             "campaign_id": campaign_id,
             "kind": "scheduled",
             "customer_id": "C-1",
+            "app_id": None,
             "trigger": None,
             "action_id": None,
             "template_id": 17,
@@ -297,124 +296,6 @@ async def test_a_tenant_whose_optimove_is_away_is_named_and_keeps_no_other_from_
             assert {row["state"] for row in await operate.listeners(ctx, "acme")} == {"ok"}
             assert [row["tenant"] for row in await operate.problems(ctx, "away")] == ["away"]
             assert await operate.problems(ctx, "acme") == []
-
-
-# --- templates --------------------------------------------------------------------------------------------------------
-
-
-async def test_pushed_templates_are_stored_and_in_optimoves_list(make_settings: MakeSettings) -> None:
-    async with open_house(make_settings, workers=0) as house:
-        first = await operate.push_templates(house.ctx, "acme", {"welcome.liquid": GOOD})
-        second = await operate.push_templates(house.ctx, "acme", {"welcome.liquid": GOOD, "welcome.txt": b"Hello"})
-        third = await operate.push_templates(house.ctx, "acme", {"welcome.liquid": GOOD, "welcome.txt": b"Hello"})
-        assert (first.stored, second.stored, third.stored, third.unchanged) == (1, 1, 0, 1)
-        assert [*first.warnings, *first.behind, *second.behind, *third.behind] == []
-        assert await operate.templates(house.ctx) == [
-            {
-                "tenant": "acme",
-                "channel": "newsletter",
-                "template_id": 17,
-                "name": "Welcome back",
-                "key": "welcome",
-                "state": "ok",
-            }
-        ]
-
-
-async def test_every_fault_of_every_file_is_told_at_once_and_nothing_is_stored(make_settings: MakeSettings) -> None:
-    files = {
-        "good.liquid": GOOD,
-        "no-front.liquid": b"<p>Hello</p>",
-        "no-liquid.liquid": GOOD.replace(b"id: 17", b"id: 18").replace(b"<p>Hello</p>", b"<p>{% if %}</p>"),
-        "elsewhere.liquid": GOOD.replace(b"id: 17", b"id: 19").replace(b"newsletter", b"texts"),
-    }
-    async with open_house(make_settings, workers=0) as house:
-        with pytest.raises(operate.BadTemplates) as error:
-            await operate.push_templates(house.ctx, "acme", files)
-        told = str(error.value)
-        assert "no-front.liquid, line 1: there is no front matter" in told
-        assert "no-liquid.liquid: html, line 1" in told
-        assert 'elsewhere.liquid: the tenant has no channel "texts"' in told
-        assert "good.liquid" not in told
-        assert await operate.templates(house.ctx) == []
-
-
-async def test_a_file_whose_id_changed_is_another_template_and_the_old_one_stays(make_settings: MakeSettings) -> None:
-    async with open_house(make_settings, workers=0) as house:
-        await operate.push_templates(house.ctx, "acme", {"welcome.liquid": GOOD})
-        for body in (GOOD.replace(b"id: 17", b"id: 20"), GOOD, GOOD.replace(b"id: 17", b"id: 20")):
-            await operate.push_templates(house.ctx, "acme", {"welcome.liquid": body})
-        rows = await operate.templates(house.ctx)
-    assert [(row["template_id"], row["key"], row["state"]) for row in rows] == [
-        (17, "welcome (17)", "ok"),
-        (20, "welcome", "ok"),
-    ]
-
-
-async def test_a_template_that_loops_without_end_is_a_warning(make_settings: MakeSettings) -> None:
-    async with open_house(make_settings, workers=0) as house:
-        loop = b"{% for a in (1..100000) %}{% for b in (1..100000) %}{{ b }}{% endfor %}{% endfor %}"
-        pushed = await operate.push_templates(house.ctx, "acme", {"welcome.liquid": GOOD + loop})
-    (warning,) = pushed.warnings
-    assert warning.startswith("welcome.liquid: with a sample recipient it cannot be rendered")
-
-
-async def test_a_template_is_looked_at_as_the_kinds_of_its_channels_have_it(make_settings: MakeSettings) -> None:
-    channels = {
-        "newsletter": {"scheduled_id": 504, "provider": "null"},
-        "texts": {"kind": "sms", "scheduled_id": 604, "provider": "null", "address": "attribute:MOBILE"},
-    }
-    text = b"---\nid: 30\nname: A text\nchannel: texts\nfrom: ACME\n---\nHello {{ unsubscribe_url }}\n"
-    both = text.replace(b"30", b"31").replace(b"texts", b"[newsletter, texts]")
-    loop = b"{% for a in (1..100000) %}{% for b in (1..100000) %}{{ b }}{% endfor %}{% endfor %}"
-    async with open_house(make_settings, workers=0, tenant={"channels": channels}) as house:
-        files = {"a.liquid": text.replace(b"Hello", b"{% nope %}"), "both.liquid": both}
-        with pytest.raises(operate.BadTemplates) as error:
-            await operate.push_templates(house.ctx, "acme", files)
-        subject, body, sender = str(error.value).splitlines()
-        assert subject == "both.liquid: subject is missing, which newsletter (email) needs; add it to the front matter."
-        assert body.startswith("a.liquid: body, line 1: unexpected tag 'nope'")
-        assert sender.startswith("both.liquid: from: 'ACME' is no e-mail address")
-        pushed = await operate.push_templates(house.ctx, "acme", {"text.liquid": text})
-        assert (pushed.stored, [*pushed.warnings], [*pushed.behind]) == (1, [], [])
-        both = both.replace(b"from: ACME", b'subject: "Hello"') + loop
-        told = (await operate.push_templates(house.ctx, "acme", {"both.liquid": both})).warnings
-        assert sorted(warning.split(": ")[-2] for warning in told) == ["body, line 2", "html, line 2"]
-
-
-async def test_a_name_that_the_channel_does_not_ask_for_is_a_warning(make_settings: MakeSettings) -> None:
-    body = GOOD.replace(b"<p>Hello</p>", b"<p>{{ FIRST_NAM }} {{ customer_id }} {{ EMAIL }}</p>")
-    async with open_house(make_settings, workers=0) as house:
-        pushed = await operate.push_templates(house.ctx, "acme", {"welcome.liquid": body})
-        (warning,) = pushed.warnings
-        assert warning.startswith("welcome.liquid: EMAIL, FIRST_NAM: neither built in nor in the personalization")
-
-
-async def test_a_push_says_what_optimove_still_lacks_and_a_worker_goes_on(make_settings: MakeSettings) -> None:
-    async with open_house(make_settings, workers=0, tenant={"api_key": "wrong-key"}) as house:
-        pushed = await operate.push_templates(house.ctx, "acme", {"welcome.liquid": GOOD})
-        assert pushed.stored == 1
-        assert "does not accept our key" in pushed.behind[0]
-        async with house.ctx.store.tenant(ACME).transaction() as ledger:
-            jobs = await (await ledger.connection.execute("select task_name from procrastinate_jobs")).fetchall()
-        assert [job[0] for job in jobs] == ["sync"]
-
-
-async def test_a_push_outlasts_an_optimove_that_fails_for_a_moment(
-    make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(doing, "PAUSE_SECONDS", 0.05)
-    async with open_house(make_settings, workers=0) as house:
-        await house.fault("GetChannelTemplates", "error_before", times=2)
-        assert (await operate.push_templates(house.ctx, "acme", {"welcome.liquid": GOOD})).behind == []
-
-
-async def test_a_push_gives_up_waiting_in_time(make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doing, "PATIENCE_SECONDS", 0.3)
-    async with open_house(make_settings, workers=0) as house:
-        await house.fault("GetChannelTemplates", "error_before", times=5)
-        (behind,) = (await operate.push_templates(house.ctx, "acme", {"welcome.liquid": GOOD})).behind
-        assert behind.startswith("Optimove failed at GetChannelTemplates (500)")
 
 
 # --- reports ----------------------------------------------------------------------------------------------------------

@@ -11,6 +11,8 @@ from optirelay.store import Ledger
 from optirelay.store.batches import TakenBatch
 from optirelay.store.campaigns import Reading
 
+SHOWN_FOR = timedelta(hours=1)  # what was put right by itself: somebody should see it all the same
+
 
 async def channel_waits(
     ctx: Context, tenant: TenantId, channel: ChannelName, why: str, *, after: timedelta | None
@@ -166,7 +168,6 @@ async def done_after_all(ledger: Ledger, *calls: str) -> None:
 
 async def tell_drift(ledger: Ledger, drifted: Sequence[tuple[ChannelName, int, TemplateState]]) -> None:
     """Templates that somebody changed or deleted at Optimove, in the list of a channel id; they were put back."""
-    await ledger.problems.mended(ProblemKind.TEMPLATE_DRIFT)
     for channel, channel_id, state in drifted:
         how = "was gone from" if state.listed is None else "had another name or app in"
         await ledger.problems.tell(
@@ -176,3 +177,5 @@ async def tell_drift(ledger: Ledger, drifted: Sequence[tuple[ChannelName, int, T
             channel=channel,
             subject=f"{channel_id} {state.template_id}",
         )
+    new = [f"{channel_id} {state.template_id}" for _, channel_id, state in drifted]
+    await ledger.problems.shown_enough(ProblemKind.TEMPLATE_DRIFT, SHOWN_FOR, but=new)

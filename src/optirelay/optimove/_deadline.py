@@ -44,9 +44,10 @@ class PatientTransport(httpx2.HTTPTransport):
     """HTTP whose every wait ends with `within`, where httpx2 begins its timeout anew with each byte."""
 
     def __init__(self, keep_alive: timedelta) -> None:
-        super().__init__()
+        trusted = httpx2.create_ssl_context()
+        super().__init__(verify=trusted)
         self._pool = httpcore2.ConnectionPool(  # httpx2 itself has no way to hand over a network
-            ssl_context=httpx2.create_ssl_context(),
+            ssl_context=trusted,
             keepalive_expiry=keep_alive.total_seconds(),
             network_backend=_Network(),
         )

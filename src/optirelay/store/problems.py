@@ -1,5 +1,7 @@
 """What one tenant's operator is told."""
 
+from collections.abc import Collection
+from datetime import timedelta
 from typing import Any
 
 from psycopg import AsyncConnection
@@ -27,6 +29,10 @@ class Problems:
             campaign_id=campaign_id,
             subject=subject,
         )
+
+    async def shown_enough(self, kind: ProblemKind, lasts: timedelta, *, but: Collection[str] = ()) -> None:
+        """Take away problems of a kind that mends itself, told so long ago; but not of these subjects."""
+        await self._sql.do("shown_enough", kind=kind, lasts=lasts, but=list(but))
 
     async def mended(
         self,
