@@ -39,8 +39,8 @@ PROGRAM = (sys.executable, "-m", "optirelay")
 SOON = 30.0  # seconds
 
 KEYS = {
-    "campaign": "tenant channel campaign_id kind state found_by handed_over planned sending accepted skipped refused in_doubt "
-    "balanced events templates reported",
+    "campaign": "tenant channel campaign_id kind state found_by handed_over planned sending accepted skipped refused "
+    "in_doubt balanced events templates reported",
     "message": "sid tenant channel campaign_id kind customer_id template_id app_id trigger action_id send_at state "
     "reason attempts events",
     "attempt": "at outcome detail",
