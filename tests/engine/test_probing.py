@@ -64,6 +64,9 @@ async def test_a_key_that_is_wrong_is_told_from_one_that_lacks_a_right(make_sett
             assert key == "tenants.acme.api_key"
             assert problem.startswith("The key may not do all that is needed: Optimove does not accept our key for")
             assert f"{call} (403)" in problem
+        for call in ("GetRegisteredEventListeners", "GetChannelTemplates"):
+            await house.fault(call, "forbidden")
+        assert len(await told(house)) == 2  # one call that is refused hides no other
         await house.fault("GetRegisteredEventListeners", "unauthorized")
         ((key, problem),) = await told(house)
         assert key == "tenants.acme.api_key"

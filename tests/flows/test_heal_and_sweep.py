@@ -1,5 +1,6 @@
 """What is lost between Optimove and us mends itself: listeners, and campaigns that never announced themselves."""
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -116,6 +117,11 @@ async def test_old_listeners_of_ours_are_removed_and_others_are_left(make_settin
         moved = make_settings(
             service={"public_url": "https://new.example.com"}, tenant={**api, "channels": fewer, "listen_also": [5]}
         )
+        await do(house, "insert into worker (id, host, pid) values ('another', 'host', 1)")
+        await do(house, "update listener set wanted_by = 'another' where event_type = 1")
+        await sync_with(moved)
+        assert (await listeners(house))[1, None].startswith(house.web_url)  # a worker that lives wants it
+        await do(house, "delete from worker")
         await sync_with(moved)
         after = await listeners(house)
         new = f"https://new.example.com/optimove/acme/{LISTENER_SECRET}"
@@ -129,6 +135,10 @@ async def test_old_listeners_of_ours_are_removed_and_others_are_left(make_settin
         }
         await sync_with(make_settings(service=address, tenant={**api, "channels": fewer, "listen_also": [5]}))
         assert (3, None) not in await listeners(house)
+        rotating = {"listener_secret": ["the-next-secret-of-32-characters", LISTENER_SECRET]}
+        only = {**api, "channels": fewer, "listen_also": [5]}
+        await sync_with(make_settings(service=address, tenant={**only, **rotating}))
+        assert (await listeners(house))[13, 504].endswith("/the-next-secret-of-32-characters")
         assert await lost(house) == []  # all of it was our own doing
 
 
@@ -267,3 +277,21 @@ async def test_yesterdays_campaign_is_not_started_once_more_today(make_settings:
         assert await known(house) == [announced, silent]
         assert (await house.campaign(announced)).planned_on == before
         assert (await house.campaign(announced)).handed_over == (await house.campaign(silent)).handed_over == 2
+
+
+async def test_each_channel_is_swept_by_itself_and_a_cancel_counts_on_all(make_settings: MakeSettings) -> None:
+    two = {name: {"scheduled_id": number, "provider": "null"} for name, number in (("news", 504), ("late", 604))}
+    async with house_by_hand(make_settings, tenant={"channels": two}) as house:
+        await operate.sync_listeners(house.ctx)
+        lost_on_late, cancelled = await house.plan(), await house.plan()
+        for campaign_id in (lost_on_late, cancelled):  # the second channel's notification never comes
+            await house.plan(id=int(campaign_id), channel=604)
+            await house.fire(campaign_id, events=[])
+            told = {"EventTypeID": 13, "TimeStamp": "2031-04-02 06:12:02", "CampaignID": campaign_id, "ChannelID": 504}
+            await house.notify(json.dumps(told).encode())
+        await house.cancel(cancelled)
+        await by_hand.accepted(house, 3)
+        assert await known(house) == [lost_on_late, cancelled]
+        await sweep(house)
+        assert await known(house) == [lost_on_late, cancelled, lost_on_late]
+        assert await house.problems() == set()
