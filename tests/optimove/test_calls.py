@@ -183,7 +183,7 @@ READERS = {
 
 
 def key_of(entry: dict[str, Any]) -> str:
-    return entry["name"] + (f", {entry['case']}" if "case" in entry else "")
+    return f"{entry['name']}, {entry['case']}" if "case" in entry else str(entry["name"])
 
 
 @dataclass
