@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import typer.main
+from typer.core import TyperGroup
 
 from optirelay import __version__
 from optirelay.cli.main import app
@@ -22,11 +23,13 @@ LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 
 def commands(command: Any, name: str = "") -> Iterator[tuple[str, Any]]:
     """Every command that is not hidden, with the words that call it."""
-    inside = getattr(command, "commands", None)
-    if inside is None:
+    if not isinstance(command, TyperGroup):
         yield name, command
         return
-    for word, inner in inside.items():
+    context = typer.Context(command)
+    for word in command.list_commands(context):  # some are loaded when they are asked for
+        inner = command.get_command(context, word)
+        assert inner is not None, word
         if not inner.hidden:
             yield from commands(inner, f"{name} {word}".strip())
 

@@ -77,14 +77,6 @@ async def test_a_wrong_verb_and_an_unknown_path_get_405(optimove: httpx2.AsyncCl
     assert (answer.status_code, answer.json()) == (405, "Method Not Allowed")
 
 
-async def test_a_call_of_optimove_that_is_not_built_yet_says_so(optimove: httpx2.AsyncClient) -> None:
-    answer = await optimove.get("/current/general/GetLastDataUpdate")
-    assert (answer.status_code, answer.json()) == (
-        501,
-        "general/GetLastDataUpdate is not built yet in this simulator.",
-    )
-
-
 @pytest.mark.parametrize(
     ("content_type", "status"),
     [("application/json", 200), ("application/json; charset=utf-8", 200), ("text/json", 400), ("", 400)],

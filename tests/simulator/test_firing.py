@@ -106,7 +106,7 @@ async def test_types_of_the_day_name_no_campaign_and_one_on_hold_has_not_run(
         await register(optimove, listener.url, event)
     await add(optimove, events=[5])
     await optimove.post("/_sim/campaigns/90211/fire")
-    assert (await optimove.get("/_sim/state")).json()["campaigns"][0]["state"] == "waiting"
+    assert (await optimove.get("/_sim/state")).json()["campaigns"][0]["state"] == "on_hold"
     await optimove.post("/_sim/campaigns/90211/fire", json={"events": [2, 3]})
     assert (await optimove.get("/_sim/state")).json()["campaigns"][0]["state"] == "fired"
     on_hold, *of_the_day = await listener.until(3)

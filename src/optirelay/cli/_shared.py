@@ -18,6 +18,27 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from optirelay.cli._basics import (
+    FAILED as FAILED,
+)
+from optirelay.cli._basics import (
+    INTERRUPTED as INTERRUPTED,
+)
+from optirelay.cli._basics import (
+    WRONG_USE as WRONG_USE,
+)
+from optirelay.cli._basics import (
+    AsJson as AsJson,
+)
+from optirelay.cli._basics import (
+    Config as Config,
+)
+from optirelay.cli._basics import (
+    complain as complain,
+)
+from optirelay.cli._basics import (
+    say as say,
+)
 from optirelay.engine import operate, runtime
 from optirelay.engine.context import Context
 from optirelay.errors import NeedsOperator
@@ -26,15 +47,12 @@ from optirelay.settings import Settings, find_settings, load
 
 T = TypeVar("T")
 
-Config = Annotated[Path | None, typer.Option("--config", help="The settings file.", show_default=False)]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 Tenant = Annotated[str | None, typer.Option("--tenant", help="Only this tenant.", show_default=False)]
 Channel = Annotated[str | None, typer.Option("--channel", help="The campaign's channel.", show_default=False)]
 Kind = Annotated[CampaignKind | None, typer.Option("--kind", help="The campaign's kind.", show_default=False)]
 
 Campaign = Annotated[str, typer.Argument(help="Optimove's id of the campaign.")]
 
-FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
 WIDTH = 200  # of a table that is not for a terminal
 
 
@@ -95,16 +113,6 @@ def _whole_file(path: Path) -> Iterator[TextIO]:
 
 def _cannot_write(path: Path, error: OSError) -> NeedsOperator:
     return NeedsOperator(f"cannot write {path}: {error.strerror or error}; name a file in a folder of yours")
-
-
-def say(text: str) -> None:
-    """A line for the person at the terminal."""
-    print(text, flush=True)  # somebody may read it through a pipe while the command goes on
-
-
-def complain(text: str) -> None:
-    """A line on standard error."""
-    print(text, file=sys.stderr)
 
 
 def print_json(document: Any) -> None:

@@ -2,7 +2,7 @@
 
 import typer
 
-from optirelay.cli._shared import WRONG_USE, complain
+from optirelay.cli._basics import WRONG_USE, complain
 
 LATER = {
     "optins": ("import", "push", "status"),
@@ -11,14 +11,10 @@ LATER = {
 _ANYTHING = {"ignore_unknown_options": True, "allow_extra_args": True}
 
 
-def add_to(app: typer.Typer) -> None:
-    """Have each of them say that it is not built yet."""
-    groups = {group.name: group.typer_instance for group in app.registered_groups}
-    for noun, names in LATER.items():
-        for name in names:
-            place = groups[noun] if noun else app
-            assert place is not None
-            place.command(name, hidden=True, context_settings=_ANYTHING, add_help_option=False)(_not_built)
+def add_to(app: typer.Typer, noun: str) -> None:
+    """Have each of a group's, or with "" of the program's own, say that it is not built yet."""
+    for name in LATER.get(noun, ()):
+        app.command(name, hidden=True, context_settings=_ANYTHING, add_help_option=False)(_not_built)
 
 
 def _not_built(ctx: typer.Context) -> None:

@@ -5,53 +5,60 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Annotated
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from optirelay import __version__
-from optirelay.cli import (
-    campaigns,
-    channels,
-    doubts,
-    later,
-    listeners,
-    messages,
-    optins,
-    problems,
-    processes,
-    report,
-    setup,
-    suppressions,
-    templates,
-)
-from optirelay.cli._shared import FAILED, INTERRUPTED, Config, complain
+from optirelay.cli import later, processes
+from optirelay.cli._basics import FAILED, INTERRUPTED, Config, complain
 from optirelay.errors import OptirelayError
-from optirelay.logs import configure_logs
-from optirelay.settings import BadSettings
 
 DEBUG = "--debug"
+# Modules of commands, each loaded when it is asked for: one second of loading is for those who need it.
+GROUPS = (
+    *("campaigns", "channels", "doubts", "listeners", "messages", "optins", "problems", "report", "suppressions"),
+    "templates",
+)
+SETUP = ("init", "check", "providers")  # single commands, all in one module
+
+
+class Program(TyperGroup):
+    """The commands of this file, and those that are loaded when they are asked for.
+
+    `ctx` and commands are click's own or, in newer versions of typer, a copy's.
+    """
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - the same in every context
+        """All names, loaded or not."""
+        return [*SETUP, *self.commands, *GROUPS]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """One command or group of commands; None where there is none."""
+        if cmd_name not in (*SETUP, *GROUPS):
+            return super().get_command(ctx, cmd_name)
+        loaded = typer.Typer()
+        if cmd_name in SETUP:
+            import_module("optirelay.cli.setup").add_to(loaded)
+        else:
+            group = import_module(f"optirelay.cli.{cmd_name}").app
+            later.add_to(group, cmd_name)
+            loaded.add_typer(group, name=cmd_name)
+        return typer.main.get_group(loaded).commands[cmd_name]
+
 
 app = typer.Typer(
+    cls=Program,
     name="optirelay",
     help="Delivers Optimove's campaigns: every recipient once, on time, and reported back.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-app.add_typer(campaigns.app, name="campaigns")
-app.add_typer(channels.app, name="channels")
-app.add_typer(doubts.app, name="doubts")
-app.add_typer(listeners.app, name="listeners")
-app.add_typer(messages.app, name="messages")
-app.add_typer(optins.app, name="optins")
-app.add_typer(problems.app, name="problems")
-app.add_typer(report.app, name="report")
-app.add_typer(suppressions.app, name="suppressions")
-app.add_typer(templates.app, name="templates")
-setup.add_to(app)
 processes.add_to(app)
-later.add_to(app)
+later.add_to(app, "")
 
 
 def _print_version(asked: bool) -> None:
@@ -71,12 +78,19 @@ def before(
 ) -> None:
     """Options before the command."""
     ctx.obj = config
+    if ctx.invoked_subcommand != "simulate":  # it logs nothing, and starts the sooner without
+        _log_errors_alone()
+
+
+def _log_errors_alone() -> None:
+    from optirelay.logs import configure_logs
+
+    configure_logs(logging.ERROR)  # `serve` and `work` log more
+    logging.getLogger().setLevel(logging.ERROR)
 
 
 def main() -> None:
     """The program: one command, then its exit status."""
-    configure_logs(logging.ERROR)  # `serve` and `work` log more
-    logging.getLogger().setLevel(logging.ERROR)
     status = run_command(sys.argv[1:])
     try:
         sys.stdout.flush()
@@ -94,10 +108,10 @@ def run_command(arguments: Sequence[str]) -> int:
         return ended.code if isinstance(ended.code, int) else FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BadSettings as error:
-        complain(str(error))
     except OptirelayError as error:
-        complain(f"optirelay: {error}")
+        from optirelay.settings import BadSettings  # loaded already where it was raised
+
+        complain(str(error) if isinstance(error, BadSettings) else f"optirelay: {error}")
     except Exception as error:  # noqa: BLE001 - the last resort of a program that never shows a traceback unasked
         if DEBUG in arguments:
             traceback.print_exc()

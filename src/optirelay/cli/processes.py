@@ -5,8 +5,7 @@ from typing import Annotated
 
 import typer
 
-from optirelay.cli._shared import FAILED, AsJson, Config, complain, say, settings_of
-from optirelay.logs import configure_logs
+from optirelay.cli._basics import FAILED, AsJson, Config, complain, say
 
 WithParent = Annotated[bool, typer.Option("--with-parent", hidden=True)]
 ForServe = Annotated[bool, typer.Option("--for-serve", hidden=True)]
@@ -23,6 +22,8 @@ def add_to(app: typer.Typer) -> None:
 def serve(ctx: typer.Context, config: Config = None, with_parent: WithParent = False) -> None:
     """The web process and its workers, until SIGTERM or Ctrl-C."""
     from optirelay import service  # only what runs on needs a web server
+    from optirelay.cli._shared import settings_of
+    from optirelay.logs import configure_logs
 
     settings = settings_of(ctx, config)
     configure_logs()
@@ -34,6 +35,8 @@ def work(
 ) -> None:
     """One worker, until SIGTERM or Ctrl-C."""
     from optirelay import service  # likewise
+    from optirelay.cli._shared import settings_of
+    from optirelay.logs import configure_logs
 
     if for_serve:
         configure_logs()

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Any
 
 from optirelay.simulator import calls, control, events, page
@@ -12,7 +11,7 @@ from optirelay.simulator.errors import Refused
 from optirelay.simulator.exchange import Answer, Request, json_answer, read_query
 from optirelay.simulator.faults import TOO_MANY_CALLS, Fault, answer_with
 from optirelay.simulator.firing import Firing
-from optirelay.simulator.world import Tenant, World
+from optirelay.simulator.world import ApiKey, Tenant, World
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -22,11 +21,15 @@ CUT = "optirelay.cut"  # the ASGI extension that closes a connection at once
 MAX_KEPT_ROWS = 100  # of longer answers only the number of rows is remembered
 
 
+NO_KEY = ApiKey("")  # of what is signed instead
+
+
 @dataclass(slots=True)
 class Heard:
     """What became known of a call on its way to the answer."""
 
     tenant: Tenant | None = None
+    key: ApiKey | None = None
     call: str | None = None
     fault: Fault | None = None
     body: Any = None
@@ -77,21 +80,24 @@ class App:
             heard.call = calls.SAVE_EVENT.name
             heard.tenant = events.tenant_of(self._world, request)
             return self._carry_out(calls.SAVE_EVENT, heard, request)
-        heard.tenant = tenant = self._world.tenant_with(request.headers.get("x-api-key", ""))
-        if tenant is None:
-            # The statuses of a key that is missing or wrong are not documented; 401 is what the older tokens had.
-            raise Refused("Unauthorized", HTTPStatus.UNAUTHORIZED)
-        if not tenant.may_call(self._world.quirks, utc_now()):
+        found = self._world.key_with(request.headers.get("x-api-key", ""))
+        if found is None:
+            raise Refused("Unauthorized", self._world.quirks.unauthorized_status)
+        heard.tenant, heard.key = _, key = found
+        if not key.may_call(self._world.quirks, utc_now()):
             return TOO_MANY_CALLS
         call = calls.find_call(request)
         heard.call = call.name
+        if key.integrations and call.name not in calls.THIRD_PARTY:
+            raise Refused("Forbidden", self._world.quirks.forbidden_status)
         return self._carry_out(call, heard, request)
 
     def _carry_out(self, call: calls.Call, heard: Heard, request: Request) -> Answer | None:
         assert heard.tenant is not None
         heard.body = calls.read_body(call, request)
         heard.fault = self._world.next_fault(call.name)
-        told = calls.Told(self._world, heard.tenant, request, heard.body)
+        fault = heard.fault.fault if heard.fault else None
+        told = calls.Told(self._world, self._firing, heard.tenant, heard.key or NO_KEY, request, heard.body, fault)
         return answer_with(heard.fault, lambda: self._apply(call, told))
 
     def _apply(self, call: calls.Call, told: calls.Told) -> Answer:
@@ -101,7 +107,9 @@ class App:
             self._world.remember(call.kind, tenant_id, utc_now(), call=call.name, body=told.body, query=query)
         # Calls that change something return no payload:
         # https://developer.optimove.com/reference/post_general-registereventlistener
-        return Answer() if rows is None else json_answer(rows)
+        if rows is None:
+            return Answer()
+        return rows if isinstance(rows, Answer) else json_answer(rows)
 
     def _remember(self, request: Request, heard: Heard, answer: Answer | None) -> None:
         rows = len(answer.value) if answer and isinstance(answer.value, list) else None

@@ -1,23 +1,26 @@
 """Campaigns: who gets which template when, worked out row by row when it is asked for."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, NamedTuple
 
 from optirelay.simulator.customers import Customer, Customers
+from optirelay.simulator.quirks import Quirks
 
 Moment = timedelta | datetime  # counted from the first firing, or a time of its own
 # https://developer.optimove.com/reference/get_customers-getcustomeronetimeactionsbycampaign: 1 is the control group
 CONTROL_GROUP, FIRST_ACTION = 1, 2
 CONTROL_SHARE = 10  # one of so many customers is in the control group
 GROUPS = 2
+CLEARANCE = timedelta(hours=3)  # not documented: how long a campaign on hold waits
 
 
 @dataclass(slots=True)  # not frozen: a page has 10,000 of them
 class Row:
-    """One line of GetCustomerSendDetailsByChannel; `send_at` is None as long as it hangs on a firing to come."""
+    """One customer of a campaign on a channel; `send_at` is None as long as it hangs on a firing to come."""
 
+    campaign: "Campaign"
     customer: Customer
     template_id: int
     send_at: datetime | None
@@ -45,6 +48,12 @@ class Campaign:
     chosen: int | list[int] | None = None  # the first so many, these positions, or everyone there is at the firing
     raw_rows: list[Any] = field(default_factory=list)
     fire_at: Moment | None = None
+    promo_codes: tuple[str, ...] = ()
+    notes: str = ""
+    tags: tuple[str, ...] = ()
+    clearance: timedelta = CLEARANCE
+    on_hold_until: datetime | None = None  # until then promotions may be cleared, and customers with them
+    cleared: dict[str, bool] = field(default_factory=dict)  # what was said of whom
     fired_at: datetime | None = None  # the first time; from then on its rows can be read
     fired_on: set[date] = field(default_factory=set)  # the days, in UTC
     cancelled_at: datetime | None = None
@@ -53,10 +62,12 @@ class Campaign:
 
     @property
     def state(self) -> str:
-        """What has become of it: waiting, fired or cancelled."""
+        """What has become of it: waiting, on_hold, fired or cancelled."""
         if self.cancelled_at:
             return "cancelled"
-        return "fired" if self.fired_at else "waiting"
+        if self.fired_at:
+            return "fired"
+        return "on_hold" if self.on_hold_until else "waiting"
 
     @property
     def size(self) -> int:
@@ -65,10 +76,23 @@ class Campaign:
             return len(self.chosen)
         return len(self.people) if self.chosen is None else self.chosen
 
+    def hold(self, now: datetime) -> None:
+        """It was processed, and waits for clearance."""
+        self.chosen = self.size if self.chosen is None else self.chosen
+        self.on_hold_until = now + self.clearance
+
     def fire(self, now: datetime) -> None:
-        """From now on its rows can be read; a second firing changes nothing about them."""
+        """From now on its rows can be read; a second firing changes nothing about them.
+
+        One that was on hold runs for the customers who were cleared alone; those never reported count as no:
+        https://developer.optimove.com/reference/post_integrations-updatecustomerpromotionstatus
+        """
         if self.fired_at is None:
             self.chosen = self.size if self.chosen is None else self.chosen
+            if self.on_hold_until:
+                everyone = self.chosen if isinstance(self.chosen, list) else range(self.chosen)
+                told = {self.people.position_of(customer_id) for customer_id, good in self.cleared.items() if good}
+                self.chosen = [position for position in everyone if position in told]
             self.fired_at = now
         self.fired_on.add(now.astimezone(UTC).date())
 
@@ -87,6 +111,7 @@ class Campaign:
                 continue
             position = self.chosen[number] if isinstance(self.chosen, list) else number
             yield Row(
+                self,
                 self.people.at(position),
                 self.templates[number % len(self.templates)],
                 times[number // len(self.templates) % len(times)],
@@ -94,21 +119,40 @@ class Campaign:
                 1 + number % GROUPS,
             )
 
-    def page(self, skip: int, top: int, paging: str) -> Iterator[Row | RawRow]:
-        """The rows that one call gets."""
-        if paging in ("stable", "endless"):
-            skip = 0 if paging == "endless" else skip
-            yield from self.rows(skip, skip + top)
-            return
-        whole = self.size + len(self.raw_rows)
-        if paging == "shifting":
-            self.shifts += skip > 0
-            top = max(0, min(top, whole - skip))
-        for place in range(skip, skip + top if whole else skip):
-            moved = (place - self.shifts) % whole
-            yield from self.rows(moved, moved + 1)
+    def sendings(self) -> list[tuple[int, datetime | None]]:
+        """Every template with every send time, in the order in which rows take them."""
+        return [(template_id, self._time_of(moment)) for moment in self.send_at for template_id in self.templates]
 
     def _time_of(self, moment: Moment) -> datetime | None:
         if isinstance(moment, datetime):
             return moment
         return self.fired_at + moment if self.fired_at else None
+
+
+def page_of(campaigns: Sequence[Campaign], skip: int, top: int, paging: str) -> Iterator[Row | RawRow]:
+    """The rows of one answer, of one campaign after the other."""
+    if paging in ("stable", "endless"):
+        skip = 0 if paging == "endless" else skip
+        yield from _rows_of(campaigns, skip, skip + top)
+        return
+    whole = sum(campaign.size + len(campaign.raw_rows) for campaign in campaigns)
+    if paging == "shifting":
+        top = max(0, min(top, whole - skip))
+        for campaign in campaigns[:1]:
+            campaign.shifts += skip > 0
+    shifts = sum(campaign.shifts for campaign in campaigns[:1])
+    for place in range(skip, skip + top if whole else skip):
+        moved = (place - shifts) % whole
+        yield from _rows_of(campaigns, moved, moved + 1)
+
+
+def _rows_of(campaigns: Sequence[Campaign], start: int, stop: int) -> Iterator[Row | RawRow]:
+    for campaign in campaigns:
+        yield from campaign.rows(max(0, start), max(0, stop))
+        before = campaign.size + len(campaign.raw_rows)
+        start, stop = start - before, stop - before
+
+
+def action_of(row: Row, quirks: Quirks) -> int:
+    """The ActionID: 1 is the control group, where there is one."""
+    return row.action_id if quirks.control_group == "rows" else FIRST_ACTION

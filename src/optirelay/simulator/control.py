@@ -13,7 +13,6 @@ from optirelay.simulator.firing import Firing
 from optirelay.simulator.triggers import Trigger
 from optirelay.simulator.world import World
 
-LATER = ("attributes", "preferences")
 PREFIX = "/_sim/"
 
 
@@ -21,8 +20,6 @@ def answer(world: World, firing: Firing, request: Request) -> Answer:
     """The answer to a request under /_sim; what is wrong with it is a 400 that names the key and the mend."""
     name = request.path.removeprefix(PREFIX)
     try:
-        if name in LATER:
-            return _error(HTTPStatus.NOT_IMPLEMENTED, f"{request.path} is not built yet")
         if request.method == "GET":
             return _shown(world, request, name)
         if request.method == "POST":
@@ -35,6 +32,8 @@ def answer(world: World, firing: Firing, request: Request) -> Answer:
 def _shown(world: World, request: Request, name: str) -> Answer:
     if name == "state":
         return json_answer(view.summary(world) if request.param("summary") == "1" else view.state(world))
+    if name in view.CURRENT and request.param("current") == "1":
+        return json_answer(view.CURRENT[name](world))
     if name in world.told:
         return json_answer(world.entries(name))
     if name == "triggers":
@@ -59,10 +58,13 @@ def _done(world: World, firing: Firing, request: Request, name: str) -> Answer:
     if told:
         campaigns = _campaigns(world, request, int(told[1]))
         return json_answer({"listeners": _tell(firing, campaigns, told[2], request)})
+    if name == "fire":
+        tenant, events = scenario.read_day(world, _json(request, name) if request.body else {})
+        return json_answer({"listeners": firing.fire_day(tenant.tenant_id, events)})
     if name in triggered.ORDERS:
         return json_answer(triggered.ORDERS[name](world, firing, _json(request, name) if request.body else {}))
     if name not in scenario.ADD:
-        changeable = ", ".join(f"{PREFIX}{kind}" for kind in (*scenario.ADD, *triggered.ORDERS))
+        changeable = ", ".join(f"{PREFIX}{kind}" for kind in (*scenario.ADD, "fire", *triggered.ORDERS))
         return _error(HTTPStatus.NOT_FOUND, f"{request.path} takes nothing; there are {changeable}")
     added = scenario.ADD[name](world, _json(request, name))
     if isinstance(added, Campaign):

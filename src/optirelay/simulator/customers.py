@@ -1,7 +1,8 @@
 """Customers made from a seed when they are asked for, so that a million of them needs no memory."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 from optirelay.simulator.seeded import bytes_from
@@ -48,11 +49,18 @@ class Customer:
 
 
 class Customers:
-    """One tenant's customers in their order: the made ones first, then the added ones."""
+    """One tenant's customers in their order: the made ones first, then the added ones.
 
-    def __init__(self, seed: str, made: int) -> None:
+    What was changed of one lies over what was made or added; `defaults` are values of all who have none.
+    """
+
+    def __init__(self, seed: str, made: int, defaults: Mapping[str, Any] | None = None) -> None:
         self._seed = seed
         self._made = made
+        self._defaults = {} if defaults is None else defaults
+        self.names: dict[str, None] = {}  # of attributes that came with added customers, in their order
+        self._changes: dict[int, dict[str, Any]] = {}
+        self._before: dict[str, dict[int, tuple[date, Any]]] = {}  # by attribute: the last change's day, the value then
         self._replaced: dict[int, Customer] = {}
         self._added: list[Customer] = []
         self._added_at: dict[str, int] = {}
@@ -62,9 +70,11 @@ class Customers:
 
     def at(self, position: int) -> Customer:
         """The customer at a position from 0; IndexError past the end."""
-        if position >= self._made:
-            return self._added[position - self._made]
-        return self._replaced.get(position) or made_customer(self._seed, position + 1)
+        customer = self._unchanged(position)
+        if self._defaults or position in self._changes:
+            attributes = {**self._defaults, **customer.attributes, **self._changes.get(position, {})}
+            return Customer(customer.customer_id, attributes)
+        return customer
 
     def position_of(self, customer_id: str) -> int | None:
         """Where this customer stands; None when the tenant has no such customer."""
@@ -80,7 +90,10 @@ class Customers:
 
     def put(self, customer: Customer) -> None:
         """Add a customer at the end or, when the id is known, replace the one who has it."""
+        self.names.update(dict.fromkeys(customer.attributes))
         position = self.position_of(customer.customer_id)
+        if position is not None:
+            self._changes.pop(position, None)
         if position is None:
             self._added_at[customer.customer_id] = len(self)
             self._added.append(customer)
@@ -88,6 +101,31 @@ class Customers:
             self._replaced[position] = customer
         else:
             self._added[position - self._made] = customer
+
+    def change(self, position: int, values: Mapping[str, Any], today: date) -> None:
+        """Some attributes of a customer have new values."""
+        attributes = self.at(position).attributes
+        for name in values:
+            before = self._before.setdefault(name, {})
+            if position not in before or before[position][0] != today:
+                before[position] = (today, attributes.get(name))
+        self._changes.setdefault(position, {}).update(values)
+
+    def changed(self, name: str, today: date) -> Iterator[tuple[Customer, Any]]:
+        """The customers whose value of an attribute is not what it was when the day began, and that earlier value."""
+        for position, (day, before) in sorted(self._before.get(name, {}).items()):
+            customer = self.at(position)
+            if day == today and customer.attributes.get(name) != before:
+                yield customer, before
+
+    def changes(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """The ids of changed customers, each with what was changed."""
+        return ((self._unchanged(position).customer_id, changes) for position, changes in self._changes.items())
+
+    def _unchanged(self, position: int) -> Customer:
+        if position >= self._made:
+            return self._added[position - self._made]
+        return self._replaced.get(position) or made_customer(self._seed, position + 1)
 
 
 def made_id(number: int) -> str:

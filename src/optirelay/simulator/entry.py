@@ -98,6 +98,15 @@ class Entry:
         value = self.take(key)
         return None if value is None else self._moment(key, value)
 
+    def duration(self, key: str, default: timedelta) -> timedelta:
+        """A time span such as "+3h"; the default when the key is left out."""
+        moment = self.moment(key)
+        if moment is None:
+            return default
+        if not isinstance(moment, timedelta) or moment < timedelta(0):
+            raise self.wrong(key, str(moment), 'a time span such as "+3h"')
+        return moment
+
     def moments(self, key: str, default: list[str]) -> tuple[Moment, ...]:
         """A list of moments, at least one."""
         value = self.take(key, default)

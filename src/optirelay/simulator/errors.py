@@ -19,7 +19,7 @@ class Refused(Exception):
     (github larvit/optimove_mocker, github avalanchy/optimoveapi).
     """
 
-    def __init__(self, text: str, status: HTTPStatus = HTTPStatus.BAD_REQUEST, *, value: Any = None) -> None:
+    def __init__(self, text: str, status: int = HTTPStatus.BAD_REQUEST, *, value: Any = None) -> None:
         super().__init__(text)
         self.status = status
         self.value = text if value is None else value  # the body, as JSON

@@ -23,7 +23,7 @@ MAX_AGE = timedelta(days=7)
 class EventRefused(Refused):
     """The answer of a sibling of this call (github optimove-tech/Reporting-Server-Side-Custom-Events)."""
 
-    def __init__(self, text: str, status: HTTPStatus = HTTPStatus.BAD_REQUEST) -> None:
+    def __init__(self, text: str, status: int = HTTPStatus.BAD_REQUEST) -> None:
         message = f"Failed to validate the event with the following error - {text}"
         super().__init__(text, status, value={"status": "error", "message": message})
 

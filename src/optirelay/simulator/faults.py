@@ -52,7 +52,9 @@ AFTERWARDS: dict[str, Answer | None] = {
     "accepted": ACCEPTED,
     "response_code": RESPONSE_CODE,
 }
-FAULTS = (*INSTEAD, *AFTERWARDS, "slow")
+# The call is answered as ever, and its asynchronous result says that it failed.
+FAILS_LATER = "fails_later"
+FAULTS = (*INSTEAD, *AFTERWARDS, "slow", FAILS_LATER)
 
 
 @dataclass(slots=True)

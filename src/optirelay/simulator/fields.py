@@ -41,6 +41,21 @@ class Fields:
         """A text, or None when it is null or left out."""
         return None if self._values.get(name.lower()) is None else self.text(name)
 
+    def value(self, name: str) -> Any:
+        """Whatever it is; None where it is left out."""
+        return self._values.get(name.lower())
+
+    def truth(self, name: str) -> bool:
+        """True or false."""
+        value = self._values.get(name.lower())
+        if not isinstance(value, bool):
+            raise Refused(f"{name} is missing or is no boolean.")
+        return value
+
+    def rows(self, name: str, most: int) -> list["Fields"]:
+        """An array of objects, at most so many."""
+        return [Fields(row) for row in read_array(self._values.get(name.lower()), most, f"entries of {name}")]
+
     def texts(self, name: str) -> list[str]:
         """A list of texts."""
         value = self._values.get(name.lower())
@@ -56,6 +71,22 @@ def read_array(body: Any, most: int, what: str) -> list[Any]:
     if len(body) > most:
         raise Refused(f"A call takes at most {most} {what}.")
     return body
+
+
+def read_flag(request: Request, name: str) -> bool:
+    """A truth value from the query; false when it is left out."""
+    text = (request.param(name) or "false").lower()
+    if text not in ("true", "false"):
+        raise Refused(f"{name} is no boolean.")
+    return text == "true"
+
+
+def read_text(request: Request, name: str) -> str:
+    """A text from the query that is not empty."""
+    text = request.param(name)
+    if not text:
+        raise Refused(f"{name} is missing.")
+    return text
 
 
 def read_number(request: Request, name: str, default: int | None = None) -> int:

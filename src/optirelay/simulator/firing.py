@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Coroutine, Iterable, Sequence
 from contextlib import nullcontext
 from datetime import datetime, timedelta
+from http import HTTPStatus
 from typing import Any, NamedTuple
 
 import httpx2
@@ -20,13 +21,14 @@ from optirelay.simulator.world import World
 CANCELLED = 4
 OF_THE_DAY = (2, 3)  # of all of today's campaigns: they name none
 ON_HOLD = 5  # the campaign waits for clearance, and did not run yet
-CLEARANCE = timedelta(hours=3)  # not documented: how long that may take
 BY_CHANNEL = 13  # the other types name no channel
 # Not documented: how long Optimove waits for a listener and whether it tries again.
 TIMEOUT_SECONDS = 10.0
 TRIES = 4
 PAUSE_SECONDS = 1.0
 SHUFFLED_OVER_SECONDS = 1.0
+SOON_SECONDS = 0.2  # after so long the result of an attribute call is told, unless a quirk says otherwise
+GATEWAY_SECONDS = 5.0  # not documented: how long a gateway may take; Optimove expects its answer "in real time"
 
 
 class Notification(NamedTuple):
@@ -37,6 +39,7 @@ class Notification(NamedTuple):
     body: dict[str, Any]
     tally: Tally | None = None  # where to count what comes of it
     again: bool = False  # it was sent before
+    kind: str = "notifications"  # under which name it is shown
 
 
 class Firing:
@@ -77,14 +80,52 @@ class Firing:
     def fire(self, campaigns: Sequence[Campaign], events: Sequence[int] | None = None) -> int:
         """The campaign on these channels has run: its rows can be read. How many notifications went out.
 
-        Where it is only said to be on hold, it has not.
+        Where it is only said to be on hold, it has not, and runs once the time for clearance is over.
         """
         now = utc_now()
         events = campaigns[0].events if events is None else events
+        waiting = [campaign for campaign in campaigns if campaign.state == "waiting"]
         if set(events) != {ON_HOLD}:
             for campaign in campaigns:
                 campaign.fire(now)
+        elif waiting:
+            for campaign in waiting:
+                campaign.hold(now)
+            self.begin(self._run_after(waiting))
         return self._notify(campaigns, events, now)
+
+    def fire_day(self, tenant_id: int, events: Iterable[int]) -> int:
+        """What is said of all of today's campaigns, also where there is none. How many notifications went out."""
+        stamp, wire_id = optimove_time(utc_now()), self._world.quirks.wire_id
+        return self.send(
+            [
+                Notification(tenant_id, url, {"EventTypeID": wire_id(event), "TimeStamp": stamp})
+                for event in events
+                for url in self._listeners(tenant_id, event)
+            ]
+        )
+
+    def call_back(self, tenant_id: int, url: str | None, body: dict[str, Any]) -> None:
+        """Tell what came of an attribute call: soon, late or never, and nobody where no address was given."""
+        quirks = self._world.quirks
+        if url is None or quirks.attribute_callbacks == "never":
+            return
+        seconds = quirks.late_seconds if quirks.attribute_callbacks == "late" else SOON_SECONDS
+        self.begin(self._send_after(Notification(tenant_id, url, body, kind="callbacks"), seconds))
+
+    async def ask(self, tenant_id: int, url: str, question: dict[str, Any]) -> Any:
+        """What a gateway answers, as JSON; None where it does not within GATEWAY_SECONDS."""
+        entry = self._world.remember("gateway", tenant_id, utc_now(), url=url, body=question, answer=None, error=None)
+        headers = {"content-type": "application/json"}
+        try:
+            answer = await self._posting().post(
+                url, content=to_json(question), headers=headers, timeout=GATEWAY_SECONDS
+            )
+            entry["answer"] = answer.json() if answer.status_code == HTTPStatus.OK else None
+            entry["error"] = None if answer.status_code == HTTPStatus.OK else f"answered {answer.status_code}"
+        except (httpx2.HTTPError, httpx2.InvalidURL, ValueError) as error:
+            entry["error"] = f"{type(error).__name__}: {error}"
+        return entry["answer"]
 
     def cancel(self, campaigns: Sequence[Campaign]) -> int:
         """The campaign is off, on all of its channels. How many notifications went out."""
@@ -118,20 +159,34 @@ class Firing:
     def _about(self, campaigns: Sequence[Campaign], event: int, stamp: str) -> list[Notification]:
         """What one event is for the listeners: https://developer.optimove.com/reference/post_general-registereventlistener."""
         wire_id = self._world.quirks.wire_id
-        tenant = self._world.tenants[campaigns[0].tenant_id]
+        first = campaigns[0]
+        tenant = self._world.tenants[first.tenant_id]
         body: dict[str, Any] = {"EventTypeID": wire_id(event), "TimeStamp": stamp}
         if event not in OF_THE_DAY:
-            body["CampaignID"] = wire_id(campaigns[0].campaign_id)
+            body["CampaignID"] = wire_id(first.campaign_id)
         if event == ON_HOLD:
-            body["ClearanceRequiredBy"] = optimove_time(utc_now() + CLEARANCE)
+            body["ClearanceRequiredBy"] = optimove_time(first.on_hold_until or utc_now() + first.clearance)
         if event != BY_CHANNEL:
-            heard = [url for key, url in tenant.listeners.items() if key.event_type == event]
-            return [Notification(tenant.tenant_id, url, body) for url in heard]
+            return [Notification(tenant.tenant_id, url, body) for url in self._listeners(tenant.tenant_id, event)]
         return [
             Notification(tenant.tenant_id, url, {**body, "ChannelID": wire_id(campaign.channel_id)})
             for campaign in campaigns
             for url in tenant.urls(event, campaign.channel_id)
         ]
+
+    def _listeners(self, tenant_id: int, event: int) -> list[str]:
+        return [url for key, url in self._world.tenants[tenant_id].listeners.items() if key.event_type == event]
+
+    async def _run_after(self, campaigns: Sequence[Campaign]) -> None:
+        """When the time for clearance is over: https://developer.optimove.com/docs/conditional-execution."""
+        await asyncio.sleep(campaigns[0].clearance.total_seconds())
+        waiting = [campaign for campaign in campaigns if campaign.state == "on_hold"]
+        if waiting:
+            self.fire(waiting, [event for event in waiting[0].events if event != ON_HOLD] or [BY_CHANNEL])
+
+    async def _send_after(self, notification: Notification, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        self.send([notification])
 
     async def _fire_after(self, campaign: Campaign, wait: timedelta) -> None:
         await asyncio.sleep(max(0.0, wait.total_seconds()))
@@ -140,7 +195,7 @@ class Firing:
 
     async def _deliver(self, notification: Notification) -> None:
         entry = self._world.remember(
-            "notifications",
+            notification.kind,
             notification.tenant_id,
             utc_now(),
             body=notification.body,
@@ -169,12 +224,15 @@ class Firing:
             tally.answered += entry["status"] == 200
             tally.failed += entry["status"] != 200
 
-    async def _post(self, notification: Notification, entry: dict[str, Any]) -> None:
+    def _posting(self) -> httpx2.AsyncClient:
         self._client = self._client or httpx2.AsyncClient(timeout=TIMEOUT_SECONDS, trust_env=False)
+        return self._client
+
+    async def _post(self, notification: Notification, entry: dict[str, Any]) -> None:
         headers, content = {"content-type": "application/json"}, to_json(notification.body)
         began = time.monotonic()
         try:
-            answer = await self._client.post(notification.url, content=content, headers=headers)
+            answer = await self._posting().post(notification.url, content=content, headers=headers)
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             outcome: dict[str, Any] = {"status": None, "error": f"{type(error).__name__}: {error}"}
         else:

@@ -44,6 +44,21 @@ class Quirks:
     delete_unknown: str = "ignore"
     # Whether GetExecutedCampaignsByChannel names a campaign that was cancelled after it ran: not documented.
     executed_cancelled: str = "listed"
+    # The documented keys' statuses are not known; these are what the older tokens had:
+    # https://developer.optimove.com/docs/authentication-guide, https://developer.optimove.com/docs/general-information
+    unauthorized_status: int = 401
+    forbidden_status: int = 403
+    # A public Python connector takes both: 200 and 202 for UpdateCustomerAttributes.
+    update_status: int = 200
+    # Results of attribute calls come "within about a minute":
+    # https://developer.optimove.com/reference/post_customers-addcustomerattribute. So soon (in a moment), late, or,
+    # as any message may be lost, never.
+    attribute_callbacks: str = "soon"
+    late_seconds: float = 60.0
+    # Older samples have the texts "true" and "false" (github nicolasramy/optimove), newer readers booleans.
+    campaign_flags: str = "booleans"
+    # What a trigger does when its gateway does not answer in time, or not with `allowed`: not documented.
+    gateway_silent: str = "drop"
     # Public connectors read camelCase in a trigger's notification, and event parameters in `personalization`; one route
     # of a PHP back end in production reads PascalCase, and event parameters at the top level.
     triggered_keys: str = "camel"
@@ -58,7 +73,7 @@ class Quirks:
         return str(number) if self.ids == "strings" else number
 
 
-CHOICES = {
+CHOICES: dict[str, tuple[str | int, ...]] = {
     "notifications": ("once", "twice", "shuffled"),
     "control_group": ("absent", "rows"),
     "recipient_groups": ("absent", "rows"),
@@ -67,9 +82,20 @@ CHOICES = {
     "ids": ("numbers", "strings"),
     "metrics": ("replace", "add"),
     "known_template": ("rename", "error"),
+    "update_status": (200, 202),
+    "attribute_callbacks": ("soon", "late", "never"),
+    "campaign_flags": ("booleans", "texts"),
+    "gateway_silent": ("drop", "fire"),
     "delete_unknown": ("ignore", "error"),
     "executed_cancelled": ("listed", "absent"),
     "triggered_keys": ("camel", "pascal"),
+}
+
+NUMBERS: dict[str, tuple[int, int, type[int] | tuple[type[int], type[float]]]] = {
+    "page_cap": (1, 10**9, int),
+    "unauthorized_status": (400, 499, int),
+    "forbidden_status": (400, 499, int),
+    "late_seconds": (0, 86_400, (int, float)),
 }
 
 
@@ -83,10 +109,13 @@ def changed(quirks: Quirks, entry: Mapping[str, Any]) -> Quirks:
 def _check(key: str, value: object) -> None:
     if key in CHOICES:
         if value not in CHOICES[key]:
-            raise BadEntry(f"quirks: {key} is {value!r}; give one of {', '.join(CHOICES[key])}")
-    elif key == "page_cap":
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise BadEntry(f"quirks: page_cap is {value!r}; give a whole number from 1")
+            raise BadEntry(f"quirks: {key} is {value!r}; give one of {', '.join(map(str, CHOICES[key]))}")
+    elif key in NUMBERS:
+        least, most, kind = NUMBERS[key]
+        if not isinstance(value, kind) or isinstance(value, bool) or not least <= value <= most:
+            raise BadEntry(
+                f"quirks: {key} is {value!r}; give {'a whole' if kind is int else 'a'} number from {least} to {most:,}"
+            )
     elif key == "calls":
         if not isinstance(value, str) or not re.fullmatch(r"[1-9]\d*/(?!0+(\.0+)?s)\d+(\.\d+)?s", value):
             raise BadEntry(f'quirks: calls is {value!r}; give calls and seconds such as "50/10s"')

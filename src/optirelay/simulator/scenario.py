@@ -6,15 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from optirelay.simulator import calls
-from optirelay.simulator.campaigns import Campaign
+from optirelay.simulator.campaigns import CLEARANCE, Campaign
 from optirelay.simulator.customers import Customer, Customers
 from optirelay.simulator.entry import Entry
 from optirelay.simulator.errors import BadEntry
-from optirelay.simulator.faults import FAULTS, Fault
+from optirelay.simulator.faults import FAILS_LATER, FAULTS, Fault
+from optirelay.simulator.firing import OF_THE_DAY
 from optirelay.simulator.named import read_chosen, tenant_of
 from optirelay.simulator.quirks import changed
 from optirelay.simulator.trigger_entries import add_trigger
-from optirelay.simulator.world import Tenant, World
+from optirelay.simulator.world import ApiKey, Tenant, World
 
 DEFAULT_SEED = 7
 DEFAULT_TENANT = {
@@ -26,6 +27,8 @@ DEFAULT_TENANT = {
 }
 EVENTS = (1, 2, 3, 5, 13)  # what a campaign fires; 4 is fired by cancelling it
 EVENT_LATER = 14
+ACCESS = ("all", "integrations")
+CALLED_BACK = ("AddCustomerAttribute", "UpdateCustomerAttributes")
 
 
 def make_world(seed: int | None, scenario: Path | str | Mapping[str, Any] | None) -> World:
@@ -57,26 +60,56 @@ def read_file(path: Path) -> dict[str, Any]:
 
 
 def add_tenant(world: World, values: Any) -> Tenant:
-    """Add a tenant; a known one gets the new key, channels and customers, and keeps what it was told."""
+    """Add a tenant; a known one gets the new keys, channels and customers, and keeps what it was told."""
     entry = Entry("tenants", values)
-    tenant_id, key = entry.number("id"), entry.text("key")
-    channels = _read_channels(entry)
+    tenant_id, channels = entry.number("id"), _read_channels(entry)
+    keys = _read_keys(entry)
     made = entry.number("customers", 0, least=0)
     token = entry.text_or_none("metrics_token")
+    closed = frozenset(entry.texts("closed_attributes"))
     entry.done()
-    owner = world.tenant_with(key)
-    if owner and owner.tenant_id != tenant_id:
-        raise BadEntry(f"tenants: key is that of tenant {owner.tenant_id}; the key tells the tenant, so give another")
+    _check_secrets(world, tenant_id, keys, token)
+    known = world.tenants.get(tenant_id)
+    defaults = known.defaults if known else {}
+    customers = Customers(f"{world.seed}:{tenant_id}", made, defaults)
+    if known is None:
+        world.tenants[tenant_id] = Tenant(tenant_id, keys, channels, customers, token, closed, defaults=defaults)
+        return world.tenants[tenant_id]
+    for key in keys:  # what was called before counts, whatever else changes
+        key.called_at = next((old.called_at for old in known.keys if old.text == key.text), key.called_at)
+    known.keys, known.channels, known.customers, known.metrics_token = keys, channels, customers, token
+    known.closed = closed
+    return known
+
+
+def _read_keys(entry: Entry) -> list[ApiKey]:
+    """The partner's key, and the client's own where there is one, which may do everything."""
+    text, admin = entry.text("key"), entry.text_or_none("admin_key")
+    access = entry.take("access", "all")
+    if access not in ACCESS:
+        raise entry.wrong("access", access, f"one of {', '.join(ACCESS)}")
+    channels, attributes = entry.numbers("access_channels", []), entry.texts("access_attributes")
+    if access == "all" and (channels or attributes):
+        raise entry.wrong("access", access, '"integrations", or leave access_channels and access_attributes out')
+    partner = ApiKey(
+        text,
+        integrations=access == "integrations",
+        channels=frozenset(channels) or None,
+        attributes=frozenset(attributes) or None,
+    )
+    return [partner, ApiKey(admin)] if admin else [partner]
+
+
+def _check_secrets(world: World, tenant_id: int, keys: list[ApiKey], token: str | None) -> None:
+    """Each tells the tenant, so no two tenants have the same."""
+    for key in keys:
+        found = world.key_with(key.text)
+        if found and found[0].tenant_id != tenant_id:
+            owner = found[0].tenant_id
+            raise BadEntry(f"tenants: key is that of tenant {owner}; the key tells the tenant, so give another")
     for other in world.tenants.values():
         if token is not None and other.metrics_token == token and other.tenant_id != tenant_id:
             raise BadEntry(f"tenants: metrics_token is that of tenant {other.tenant_id}; it tells the tenant")
-    customers = Customers(f"{world.seed}:{tenant_id}", made)
-    known = world.tenants.get(tenant_id)
-    if known:
-        known.key, known.channels, known.customers, known.metrics_token = key, channels, customers, token
-        return known
-    world.tenants[tenant_id] = Tenant(tenant_id, key, channels, customers, token)
-    return world.tenants[tenant_id]
 
 
 def _read_channels(entry: Entry) -> dict[int, str]:
@@ -124,6 +157,10 @@ def add_campaign(world: World, values: Any) -> Campaign:
         chosen=read_chosen(entry, tenant),
         raw_rows=entry.listed("rows", []),
         fire_at=entry.moment("fire_at"),
+        promo_codes=entry.texts("promo_codes"),
+        notes=entry.text_or_none("notes") or "",
+        tags=entry.texts("tags"),
+        clearance=entry.duration("clearance", CLEARANCE),
     )
     entry.done()
     world.campaigns.append(campaign)
@@ -142,6 +179,16 @@ def read_events(entry: Entry, default: list[int]) -> tuple[int, ...]:
     return events
 
 
+def read_day(world: World, values: Any) -> tuple[Tenant, tuple[int, ...]]:
+    """Whom to tell what of today's campaigns, types 2 and 3 alone."""
+    entry = Entry("fire", values)
+    tenant, events = tenant_of(world, entry), entry.numbers("events", list(OF_THE_DAY))
+    entry.done()
+    if not set(events) <= set(OF_THE_DAY):
+        raise entry.wrong("events", list(events), f"some of {OF_THE_DAY}; the others are of a campaign or a trigger")
+    return tenant, events
+
+
 def add_fault(world: World, values: Any) -> Fault:
     """Let the next calls of a name go wrong."""
     entry = Entry("faults", values)
@@ -152,6 +199,10 @@ def add_fault(world: World, values: Any) -> Fault:
     kind = entry.text("fault")
     if kind not in FAULTS:
         raise entry.wrong("fault", kind, f"one of {', '.join(FAULTS)}")
+    if kind == FAILS_LATER and names[named.lower()] not in CALLED_BACK:
+        raise entry.wrong(
+            "fault", kind, f"another one: only {' and '.join(CALLED_BACK)} have a result that comes later"
+        )
     seconds = entry.quantity("seconds", 5, most=3600)
     fault = Fault(names[named.lower()], kind, entry.number("times", 1), seconds)
     entry.done()

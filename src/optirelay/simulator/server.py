@@ -14,21 +14,29 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from optirelay.simulator import control
 from optirelay.simulator.app import CUT, App
 from optirelay.simulator.errors import CannotListen
+from optirelay.simulator.exchange import Answer, Request
 from optirelay.simulator.firing import Firing
+from optirelay.simulator.orders import Orders, in_loop
 from optirelay.simulator.scenario import make_world
 
 STOP_SECONDS = 1  # what is being answered may take so long when the simulator stops
 
 
-class Simulator:
+class Simulator(Orders):
     """A small Optimove on this machine.
 
     `with Simulator() as optimove:` runs it in a thread, `async with` in the loop, `serve` and `run` until SIGTERM or
-    SIGINT. `optimove.url` is where it listens. A seed that is given wins over the scenario's; without both it is 7.
-    A scenario is the path of a TOML file or a mapping with the same keys; ValueError names what is wrong in it.
-    CannotListen, an OSError, when the address is taken.
+    SIGINT. `optimove.url` is where it listens, `optimove.key` the API key of its first tenant. What it should do is
+    said by a scenario, or once it runs by `optimove.campaign(…)`, `fire`, `trigger`, `fault` and the others, from any
+    thread; `optimove.told(…)` is what it was told.
+
+    A seed that is given wins over the scenario's; without both it is 7. A scenario is the path of a TOML file or a
+    mapping with the same keys. Without one there is one tenant, 7001, with the key "demo-key", the channels 504 and
+    604, and 5,000 customers. BadEntry, a ValueError, names what is wrong in a scenario or an order. CannotListen, an
+    OSError, when the address is taken.
     """
 
     def __init__(
@@ -40,12 +48,14 @@ class Simulator:
         self._listen = listen
         self._world = make_world(seed, scenario)
         self._thread: _Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self.url = ""
 
     async def __aenter__(self) -> Self:
         """Listen, and fire what the scenario wants."""
         self._socket = _listen_on(self._listen)
         self.url = _url_of(self._socket)
+        self._loop = asyncio.get_running_loop()
         self._firing = Firing(self._world)
         config = uvicorn.Config(
             App(self._world, self._firing), ws="none", lifespan="off", log_config=None, access_log=False
@@ -61,6 +71,7 @@ class Simulator:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Stop listening; what waits to be fired is dropped, what is being answered has STOP_SECONDS."""
+        self._loop = None
         self._server.close()
         await self._firing.stop()
         for connection in list(self._state.connections):
@@ -84,6 +95,14 @@ class Simulator:
         """Stop the thread."""
         if self._thread:
             self._thread.stop()
+
+    def _ask(self, request: Request) -> Answer:
+        if self._loop is None:
+            raise RuntimeError("The simulator does not run yet: use `with Simulator() as optimove:`")
+        return in_loop(self._loop, lambda: control.answer(self._world, self._firing, request))
+
+    def _first_key(self) -> str:
+        return next(iter(self._world.tenants.values())).keys[0].text
 
     async def serve(self, started: Callable[[Self], object] | None = None) -> None:
         """Run until SIGTERM or SIGINT; `started` is called once, when `url` is known. In the main thread only."""

@@ -79,6 +79,8 @@ def read_load(world: World, values: Any) -> Load:
     if not tenant.urls(TRIGGERED, trigger.channel_id):
         heard = f"channel {trigger.channel_id} of tenant {tenant.tenant_id}"
         raise BadEntry(f"triggers/generate: nobody listens to type {TRIGGERED} on {heard}; register a listener first")
+    if tenant.gateway:
+        raise BadEntry("triggers/generate: the tenant has a gateway, which is not asked here; use triggers/fire")
     positions = _positions(entry, tenant, len(tenant.customers))
     if not positions:
         raise entry.wrong("customers", 0, "at least one")

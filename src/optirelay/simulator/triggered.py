@@ -1,27 +1,28 @@
 """Triggers at work: fired when told to, when a customer did what the rule says, or so many a second."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 from optirelay.simulator import trigger_entries
 from optirelay.simulator.clock import utc_now
+from optirelay.simulator.customers import Customer
 from optirelay.simulator.firing import Firing, Notification
 from optirelay.simulator.generating import Generator
 from optirelay.simulator.trigger_entries import Order
-from optirelay.simulator.triggers import TRIGGERED, notification
-from optirelay.simulator.world import World
+from optirelay.simulator.triggers import TRIGGERED, Trigger, notification
+from optirelay.simulator.world import Tenant, World
 
 
 def fire(world: World, firing: Firing, values: Any) -> dict[str, Any]:
-    """Fire one trigger for these customers. How many notifications went out."""
-    return {"notifications": firing.send(_notifications(world, trigger_entries.read_order(world, values)))}
+    """Fire one trigger for these customers. How many notifications went out, and for how many a gateway is asked."""
+    return _fire(world, firing, [trigger_entries.read_order(world, values)])
 
 
 def customer_event(world: World, firing: Firing, values: Any) -> dict[str, Any]:
-    """A customer did something. How many notifications went out."""
-    orders = trigger_entries.read_event(world, values)
-    return {"notifications": firing.send([one for order in orders for one in _notifications(world, order)])}
+    """A customer did something. The same."""
+    return _fire(world, firing, trigger_entries.read_event(world, values))
 
 
 def generate(world: World, firing: Firing, values: Any) -> dict[str, Any]:
@@ -29,6 +30,53 @@ def generate(world: World, firing: Firing, values: Any) -> dict[str, Any]:
     load = trigger_entries.read_load(world, values)
     firing.begin(Generator(world, load).run())
     return {"id": load.trigger.campaign_id, "count": load.count}
+
+
+def _fire(world: World, firing: Firing, orders: list[Order]) -> dict[str, Any]:
+    asked = 0
+    notifications: list[Notification] = []
+    for order in orders:
+        if world.tenants[order.trigger.tenant_id].gateway:
+            asked += len(order.customers)
+            firing.begin(_ask_and_fire(world, firing, order))
+        else:
+            notifications += _notifications(world, order)
+    return {"notifications": firing.send(notifications)} | ({"asked": asked} if asked else {})
+
+
+async def _ask_and_fire(world: World, firing: Firing, order: Order) -> None:
+    """For each customer whom the tenant's gateway allows.
+
+    https://developer.optimove.com/reference/put_triggered-conditional-execution-gateway
+    """
+    tenant = world.tenants[order.trigger.tenant_id]
+    for customer in order.customers:
+        allowed: Any = True
+        if tenant.gateway:
+            answer = await firing.ask(tenant.tenant_id, tenant.gateway, _question(tenant, order.trigger, customer))
+            allowed = answer.get("allowed") if isinstance(answer, dict) else None
+        if allowed is True or (not isinstance(allowed, bool) and world.quirks.gateway_silent == "fire"):
+            firing.send(_notifications(world, replace(order, customers=[customer])))
+
+
+def _question(tenant: Tenant, trigger: Trigger, customer: Customer | None) -> dict[str, Any]:
+    templates = [{"id": one, "name": tenant.template_name(trigger.channel_id, one)} for one in trigger.templates]
+    channel = {"id": trigger.channel_id, "name": tenant.channels.get(trigger.channel_id), "brand_id": None}
+    return {
+        "user": {"user_id": customer and customer.customer_id, "is_visitor": customer is None},
+        "campaign": {
+            "id": trigger.campaign_id,
+            "series_id": trigger.campaign_id,
+            "notes": trigger.notes,
+            "tags": [],
+            "action": {
+                "id": trigger.action_id,
+                "name": trigger.action_name,
+                "promo_codes": list(trigger.promo_codes),
+                "channels": [{**channel, "templates": templates}],
+            },
+        },
+    }
 
 
 def _notifications(world: World, order: Order) -> list[Notification]:

@@ -1,5 +1,7 @@
 """What the simulator knows and was told, as JSON."""
 
+from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from typing import Any
 
@@ -21,14 +23,8 @@ def state(world: World) -> dict[str, Any]:
                 "tenant": tenant.tenant_id,
                 "channel": channel_id,
                 "name": name,
-                "templates": [
-                    {"TemplateID": template_id, "TemplateName": template.name, "AppID": template.app_id}
-                    for template_id, template in tenant.templates.get(channel_id, {}).items()
-                ],
-                "apps": [
-                    {"AppID": app_id, "AppName": app_name}
-                    for app_id, app_name in tenant.apps.get(channel_id, {}).items()
-                ],
+                "templates": _templates(tenant, channel_id),
+                "apps": _apps(tenant, channel_id),
             }
             for tenant in world.tenants.values()
             for channel_id, name in tenant.channels.items()
@@ -52,13 +48,75 @@ def _tenant(tenant: Tenant) -> dict[str, Any]:
     return {
         "id": tenant.tenant_id,
         "customers": len(tenant.customers),
-        "listeners": [
-            {"EventTypeID": event_type, "ChannelID": channel_id, "ListenerURL": url}
-            for (event_type, channel_id), url in tenant.listeners.items()
+        "listeners": _listeners(tenant),
+        "attributes": [
+            {
+                "RealFieldName": attribute.name,
+                "Type": attribute.type,
+                "DefaultValue": attribute.default,
+                "by_api": attribute.by_api,
+            }
+            for attribute in tenant.attributes()
         ],
+        "customers_changed": sum(1 for _ in tenant.customers.changes()),
+        "preferences": [
+            {"ChannelID": channel_id, "AppID": app_id, "CommunicationMode": mode, "customers": count}
+            for (channel_id, app_id), modes in tenant.preferences.items()
+            for mode, count in sorted(Counter(modes.values()).items())
+        ],
+        "promotions": [{"PromoCode": code, "PromotionName": name} for code, name in tenant.promotions.items()],
+        "gateway": tenant.gateway,
         "metrics": [{**key._asdict(), "value": value} for key, value in tenant.metrics.items()],
         "interactions": [{**key._asdict(), "customers": count} for key, count in tenant.interactions.items()],
     }
+
+
+def _listeners(tenant: Tenant) -> list[dict[str, Any]]:
+    return [
+        {"EventTypeID": event_type, "ChannelID": channel_id, "ListenerURL": url}
+        for (event_type, channel_id), url in tenant.listeners.items()
+    ]
+
+
+def _templates(tenant: Tenant, channel_id: int) -> list[dict[str, Any]]:
+    return [
+        {"TemplateID": template_id, "TemplateName": template.name, "AppID": template.app_id}
+        for template_id, template in tenant.templates.get(channel_id, {}).items()
+    ]
+
+
+def _apps(tenant: Tenant, channel_id: int) -> list[dict[str, Any]]:
+    return [{"AppID": app_id, "AppName": name} for app_id, name in tenant.apps.get(channel_id, {}).items()]
+
+
+def _of_all(rows: Callable[[Tenant], Iterable[dict[str, Any]]]) -> Callable[[World], list[dict[str, Any]]]:
+    return lambda world: [{"tenant": one.tenant_id, **row} for one in world.tenants.values() for row in rows(one)]
+
+
+# How things stand now, after all that was told.
+CURRENT: dict[str, Callable[[World], list[dict[str, Any]]]] = {
+    "listeners": _of_all(_listeners),
+    "templates": _of_all(
+        lambda tenant: ({"ChannelID": one, **row} for one in tenant.templates for row in _templates(tenant, one))
+    ),
+    "apps": _of_all(lambda tenant: ({"ChannelID": one, **row} for one in tenant.apps for row in _apps(tenant, one))),
+    "attributes": _of_all(
+        lambda tenant: (
+            {"CustomerID": customer_id, "Attributes": dict(changes)}
+            for customer_id, changes in tenant.customers.changes()
+        )
+    ),
+    "preferences": _of_all(
+        lambda tenant: (
+            {"ChannelID": channel_id, "AppID": app_id, "CustomerID": customer_id, "CommunicationMode": mode}
+            for (channel_id, app_id), modes in tenant.preferences.items()
+            for customer_id, mode in modes.items()
+        )
+    ),
+    "promotions": _of_all(
+        lambda tenant: ({"PromoCode": code, "PromotionName": name} for code, name in tenant.promotions.items())
+    ),
+}
 
 
 def campaign_state(world: World, campaign: Campaign) -> dict[str, Any]:
@@ -72,6 +130,7 @@ def campaign_state(world: World, campaign: Campaign) -> dict[str, Any]:
         "raw_rows": len(campaign.raw_rows),
         "templates": list(campaign.templates),
         "fired_at": campaign.fired_at and iso_time(campaign.fired_at),
+        "on_hold_until": campaign.on_hold_until and iso_time(campaign.on_hold_until),
         "cancelled_at": campaign.cancelled_at and iso_time(campaign.cancelled_at),
         **_results(world.tenants[campaign.tenant_id], campaign.campaign_id, campaign.channel_id),
     }

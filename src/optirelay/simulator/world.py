@@ -5,17 +5,23 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from heapq import merge
 from typing import Any, NamedTuple
+from uuid import UUID
 
+from optirelay.simulator.attributes import ADDED_BY_HAND, MADE, Attribute
 from optirelay.simulator.campaigns import Campaign
 from optirelay.simulator.clock import iso_time
 from optirelay.simulator.customers import Customers
 from optirelay.simulator.faults import Fault
 from optirelay.simulator.quirks import Quirks
+from optirelay.simulator.seeded import bytes_from
 from optirelay.simulator.triggers import Trigger
 
 FIRST_CAMPAIGN_ID = 90_001
 MOST_GENERATED = 1000  # of generated notifications so many are kept, the newest
-KINDS = ("listeners", "templates", "apps", "metrics", "interactions", "events", "calls", "notifications")
+KINDS = (
+    *("listeners", "templates", "apps", "metrics", "interactions", "attributes", "preferences", "promotions"),
+    *("events", "gateway", "calls", "notifications", "callbacks"),
+)
 
 
 class ListenerKey(NamedTuple):
@@ -54,20 +60,51 @@ class Template(NamedTuple):
 
 
 @dataclass(slots=True)
+class ApiKey:
+    """What a caller shows, and what it may do; each key has a budget of its own.
+
+    A client makes one for its partner and picks an access type, the channels, and the attributes that may be read:
+    https://developer.optimove.com/docs/generating-api-keys-1, docs.delivyr.net/docs/optimove.
+    """
+
+    text: str = field(repr=False)
+    integrations: bool = False  # a third party's calls alone
+    channels: frozenset[int] | None = None  # None: all
+    attributes: frozenset[str] | None = None
+    called_at: deque[datetime] = field(default_factory=deque)
+
+    def may_call(self, quirks: Quirks, now: datetime) -> bool:
+        """Whether the key's budget has room for one more call, which is then counted; refused calls cost nothing."""
+        calls, window = quirks.budget()
+        while self.called_at and now - self.called_at[0] >= window:
+            self.called_at.popleft()
+        if len(self.called_at) >= calls:
+            return False
+        self.called_at.append(now)
+        return True
+
+
+@dataclass(slots=True)
 class Tenant:
     """One Optimove customer: its data, and what it was told."""
 
     tenant_id: int
-    key: str = field(repr=False)
+    keys: list[ApiKey]
     channels: dict[int, str]
     customers: Customers
     metrics_token: str | None = field(default=None, repr=False)
+    closed: frozenset[str] = frozenset()  # attributes that UpdateCustomerAttributes may not change
     listeners: dict[ListenerKey, str] = field(default_factory=dict)
     templates: defaultdict[int, dict[int, Template]] = field(default_factory=lambda: defaultdict(dict))
     apps: defaultdict[int, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))  # names by AppID
     metrics: dict[MetricKey, int] = field(default_factory=dict)
     interactions: Counter[InteractionKey] = field(default_factory=Counter)
-    called_at: deque[datetime] = field(default_factory=deque)
+    who_interacted: defaultdict[InteractionKey, list[list[str]]] = field(default_factory=lambda: defaultdict(list))
+    added_attributes: dict[str, Attribute] = field(default_factory=dict)  # by API
+    defaults: dict[str, str] = field(default_factory=dict)  # of those
+    preferences: defaultdict[tuple[int, str | None], dict[str, int]] = field(default_factory=lambda: defaultdict(dict))
+    promotions: dict[str, str] = field(default_factory=dict)  # names by code
+    gateway: str | None = None  # asked before a trigger fires
 
     def urls(self, event_type: int, channel_id: int) -> list[str]:
         """Where this type is heard on this channel: by its own listener and by the one of all channels."""
@@ -82,15 +119,16 @@ class Tenant:
         template = self.templates.get(channel_id, {}).get(template_id)
         return template and template.name
 
-    def may_call(self, quirks: Quirks, now: datetime) -> bool:
-        """Whether the key's budget has room for one more call, which is then counted; refused calls cost nothing."""
-        calls, window = quirks.budget()
-        while self.called_at and now - self.called_at[0] >= window:
-            self.called_at.popleft()
-        if len(self.called_at) >= calls:
-            return False
-        self.called_at.append(now)
-        return True
+    def attribute(self, name: str) -> Attribute | None:
+        """An attribute by its RealFieldName; None where the tenant has none such."""
+        if name in self.customers.names and name not in MADE:
+            return Attribute(name, ADDED_BY_HAND)
+        return self.added_attributes.get(name) or MADE.get(name)
+
+    def attributes(self) -> list[Attribute]:
+        """All of them: those of made customers, those of added ones, those added by API."""
+        names = dict.fromkeys((*MADE, *self.customers.names, *self.added_attributes))
+        return [attribute for name in names if (attribute := self.attribute(name))]
 
 
 @dataclass(slots=True)
@@ -105,11 +143,19 @@ class World:
     faults: list[Fault] = field(default_factory=list)
     told: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: {kind: [] for kind in KINDS})
     generated: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=MOST_GENERATED))
+    requests: int = 0
     not_kept: int = 0  # notifications that were generated before those
 
-    def tenant_with(self, key: str) -> Tenant | None:
-        """The tenant that this API key belongs to."""
-        return next((tenant for tenant in self.tenants.values() if tenant.key == key), None)
+    def key_with(self, text: str) -> tuple[Tenant, ApiKey] | None:
+        """The tenant that this API key belongs to, and what the key may do."""
+        return next(
+            ((tenant, key) for tenant in self.tenants.values() for key in tenant.keys if key.text == text), None
+        )
+
+    def new_request_id(self) -> str:
+        """What an asynchronous answer will name; the same for the same seed."""
+        self.requests += 1
+        return str(UUID(bytes=bytes_from(f"{self.seed}:request:{self.requests}")[:16], version=4))
 
     def campaigns_with(self, campaign_id: int, tenant_id: int | None = None) -> list[Campaign]:
         """The campaign on each of its channels, of one tenant or of all."""

@@ -1,8 +1,10 @@
-"""Listeners: what Optimove tells, and to whom."""
+"""Listeners: what Optimove tells, and to whom; and how new its data is."""
 
+from datetime import timedelta
 from typing import Any
 
-from optirelay.simulator.calls.call import Call, Told, check_channel, check_there, check_web_address
+from optirelay.simulator.calls.call import Call, Told, check_web_address
+from optirelay.simulator.clock import utc_now
 from optirelay.simulator.errors import Refused
 from optirelay.simulator.fields import Fields
 from optirelay.simulator.world import ListenerKey
@@ -23,7 +25,7 @@ def register_event_listener(told: Told) -> None:
     if channel_id is not None:
         if event_type in WITHOUT_CHANNEL:
             raise Refused(f"ChannelID is not allowed for EventTypeID {event_type}.")
-        check_channel(told.tenant, channel_id)
+        told.channel(channel_id)
     url = check_web_address(fields.text("ListenerURL"), "ListenerURL")
     told.tenant.listeners[ListenerKey(event_type, channel_id)] = url
 
@@ -36,7 +38,7 @@ def unregister_event_listener(told: Told) -> None:
     """
     fields = Fields(told.body)
     key = ListenerKey(_event_type(fields), fields.number_or_none("ChannelID"))
-    check_there(told, key in told.tenant.listeners, "The listener")
+    told.check_there(key in told.tenant.listeners, "The listener")
     told.tenant.listeners.pop(key, None)
 
 
@@ -51,6 +53,11 @@ def get_registered_event_listeners(told: Told) -> list[dict[str, Any]]:
     ]
 
 
+def get_last_data_update(told: Told) -> dict[str, str]:  # noqa: ARG001 - the same for everybody
+    """The day up to which there is data: yesterday, as after every night's update (github nicolasramy/optimove)."""
+    return {"Date": (utc_now() - timedelta(days=1)).date().isoformat()}
+
+
 def _event_type(fields: Fields) -> int:
     event_type = fields.number("EventTypeID")
     if event_type not in EVENT_TYPES:
@@ -62,4 +69,5 @@ CALLS = (
     Call("POST", "general", "RegisterEventListener", register_event_listener, "listeners"),
     Call("POST", "general", "UnregisterEventListener", unregister_event_listener, "listeners"),
     Call("GET", "general", "GetRegisteredEventListeners", get_registered_event_listeners),
+    Call("GET", "general", "GetLastDataUpdate", get_last_data_update),
 )
