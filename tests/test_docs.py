@@ -118,7 +118,7 @@ def test_the_tree_of_errors_is_the_one_there_is() -> None:
             yield from tree(inner, depth + 1)
 
     text = (REFERENCE / "client.md").read_text()
-    shown = text.split("```\nOptimoveError\n")[1].split("ValueError\n")[0]
+    shown = text.split("```text\nOptimoveError\n")[1].split("ValueError\n")[0]
     assert sorted(shown.splitlines()) == sorted(line for line in tree(optimove.OptimoveError) if line.startswith(" "))
 
 

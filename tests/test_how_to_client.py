@@ -34,8 +34,9 @@ def shown(
     simulator: Simulator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Iterator[dict[str, Any]]:
     """All that the page's Python defines, and has done."""
-    monkeypatch.setenv("OPTIMOVE_URL", simulator.url)
-    monkeypatch.setenv("OPTIMOVE_KEY", simulator.key)
+    (exported,) = re.findall(r"^export (.*)$", PAGE, re.MULTILINE)
+    for name, _, value in (word.partition("=") for word in exported.split()):
+        monkeypatch.setenv(name, value.replace("http://127.0.0.1:8500", simulator.url))
     names = run_python(PAGE)
     yield names
     names["behind_a_proxy"].close()
