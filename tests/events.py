@@ -6,6 +6,7 @@ from typing import Any
 
 from optirelay import pipeline
 from optirelay.engine import operate
+from optirelay.engine.recording import compare_outcomes
 from optirelay.model import ChannelName
 from tests.house import ACME, NEWSLETTER, House
 
@@ -21,7 +22,7 @@ async def recorded(house: House) -> None:
     """What came is recorded."""
     while await pipeline.record(house.ctx):
         pass
-    while await pipeline.compare_outcomes(house.ctx):
+    while await compare_outcomes(house.ctx):
         pass
 
 

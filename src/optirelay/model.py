@@ -150,6 +150,7 @@ class ProblemKind(StrEnum):
     KEY_REFUSED = "key_refused"
     OPTIMOVE_SILENT = "optimove_silent"
     SYNC_FAILED = "sync_failed"
+    LISTENER_MOVED = "listener_moved"
     TEMPLATE_DRIFT = "template_drift"
     RELOAD_FAILED = "reload_failed"
     CLOCK_OFF = "clock_off"

@@ -6,7 +6,7 @@ import ssl
 from collections.abc import Mapping, Sequence
 from errno import EACCES
 from functools import partial
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
@@ -232,7 +232,26 @@ def server_of(url: str) -> str:
     return f"{parts.host}:{parts.port}"
 
 
-def no_connection(url: str, error: Exception) -> str:
+class Unreachable(Exception):
+    """Nobody answers at an address of ours; its text says why."""
+
+
+async def status_of(url: str, *, setting: str, seconds: float = LONGEST_CONNECT_SECONDS) -> int:
+    """The status of what answers a GET of an address of our own, which may be a private one. Raises Unreachable, which
+    names the setting."""
+    http = GuardedHttp([ip_network("0.0.0.0/0"), ip_network("::/0")], limit=1, timeout_seconds=seconds)
+    try:
+        async with await http.request("GET", url) as answer:
+            return answer.status
+    except NOTHING_WRITTEN as error:
+        raise Unreachable(no_connection(url, error, setting=setting)) from error
+    except NO_ANSWER as error:
+        raise Unreachable(f"{server_of(url)} gives no answer that is HTTP; check `{setting}`") from error
+    finally:
+        await http.aclose()
+
+
+def no_connection(url: str, error: Exception, *, setting: str = "url") -> str:
     """What one of NOTHING_WRITTEN means and what mends it, for an operator."""
     server = server_of(url)
     cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
@@ -240,16 +259,16 @@ def no_connection(url: str, error: Exception) -> str:
         case RefusedAddress():
             return f"{server} may not be reached: {cause}"
         case socket.gaierror():
-            return f"the name of {server} is not known ({cause.strerror}); check `url`"
+            return f"the name of {server} is not known ({cause.strerror}); check `{setting}`"
         case ssl.SSLCertVerificationError():
             what = f"the certificate of {server} cannot be trusted ({cause.verify_message})"
-            return f"{what}; check `url`, or name its authority in SSL_CERT_FILE"
+            return f"{what}; check `{setting}`, or name its authority in SSL_CERT_FILE"
         case ssl.SSLError():
-            return f"no TLS with {server} ({cause.reason}); check `url`: does the server speak plain http?"
+            return f"no TLS with {server} ({cause.reason}); check `{setting}`: does the server speak plain http?"
         case aiohttp.ConnectionTimeoutError():
-            return f"{server} does not answer in time; check `url` and what stands between"
+            return f"{server} does not answer in time; check `{setting}` and what stands between"
         case aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError():
-            return f"{server} is no place to connect to; check `url`: addresses are written like 192.0.2.1"
+            return f"{server} is no place to connect to; check `{setting}`: addresses are written like 192.0.2.1"
         case _:
             words = getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
-            return f"no connection to {server} ({words}); check `url`"
+            return f"no connection to {server} ({words}); check `{setting}`"

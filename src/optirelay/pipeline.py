@@ -10,6 +10,7 @@
     on completion,
     then for 7 days -> report   metrics and interactions, frozen, each call once
     at start, then ->  sync     listeners, apps and templates compared with Optimove's, which are brought in step
+    and every hour ->  sweep    campaigns that Optimove executed and never announced to us: a pass is put
 
 Both writes of a step carry a key and share one transaction, so that running it twice changes nothing.
 """
@@ -24,10 +25,11 @@ from optirelay.engine import offering, troubles
 from optirelay.engine.context import Context, ask
 from optirelay.engine.grouping import apart, grouped, in_groups
 from optirelay.engine.jobs import Job, job
-from optirelay.engine.recording import compare, keep_callbacks
+from optirelay.engine.recording import keep_callbacks
 from optirelay.engine.reporting import due_now, tell
 from optirelay.engine.settle import Known, skip_rest, take_over, write_known
 from optirelay.engine.starting import Begun, Started, Starter, start_group
+from optirelay.engine.sweeping import unannounced
 from optirelay.engine.syncing import sync_listeners, tell_behind
 from optirelay.engine.triggering import Met, send_at_once
 from optirelay.errors import TryLater
@@ -348,19 +350,6 @@ async def _record_some(ctx: Context, most: int, *, alone: bool) -> int:
         return len(taken)
 
 
-async def compare_outcomes(ctx: Context) -> int:
-    """What is in doubt, or came after its events, becomes what these tell; of how many batches."""
-    async with ctx.store.transaction() as everyone:
-        batches = await everyone.with_undecided()
-    for tenant, number in batches:
-        async with ctx.store.tenant(tenant).transaction() as ledger:
-            batch = await ledger.batches.lock(number)
-            if batch is not None and await compare(ledger, batch, utc_now()):
-                await ledger.batches.write(batch)
-                await troubles.mend_doubts(ledger, batch.campaign)
-    return len(batches)
-
-
 # --- report: what became of it, to Optimove, each call once ---------------------------------------------------------
 
 
@@ -396,4 +385,13 @@ async def sync(ctx: Context, tenant: TenantId) -> None:
         raise TryLater(f"Optimove's lists do not hold all that is ours: {'; '.join(left)}")
 
 
-JOBS: Sequence[Job[...]] = (call_off, gather, report, sync)
+@job
+async def sweep(ctx: Context, tenant: TenantId) -> None:
+    """Campaigns that Optimove executed and of which no notification came are started, as if one had come."""
+    async with ctx.store.tenant(tenant).alone("sweep"):
+        async for plan in unannounced(ctx, tenant):
+            async with ctx.store.tenant(tenant).transaction() as ledger:
+                await _start_pass(ledger, plan, plan.channels[0], utc_now())
+
+
+JOBS: Sequence[Job[...]] = (call_off, gather, report, sweep, sync)

@@ -17,6 +17,7 @@ from tests.house import ACME, NEWSLETTER, House, open_house
 
 from optirelay import pipeline
 from optirelay.engine import operate
+from optirelay.engine.recording import compare_outcomes
 from optirelay.engine.reporting import tell
 from optirelay.engine.settle import Known
 from optirelay.model import Accepted, Answer, Doubtful, Message, Refusal, Refused
@@ -130,8 +131,8 @@ async def play(house: House, dice: random.Random) -> None:
         await pipeline.write_answers(house.ctx, ACME, answers)
         await called_back(house, events, dice)
         if dice.random() < 0.3:
-            await pipeline.compare_outcomes(house.ctx)
-    while await pipeline.compare_outcomes(house.ctx):
+            await compare_outcomes(house.ctx)
+    while await compare_outcomes(house.ctx):
         pass
     await look(house, campaign_id, [(message, story) for _, message, story in stories])
 

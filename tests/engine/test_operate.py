@@ -58,6 +58,7 @@ async def test_a_finished_campaign_is_balanced_and_says_what_became_of_everybody
             "campaign_id": campaign_id,
             "kind": "scheduled",
             "state": "complete",
+            "found_by": "notification",
             "handed_over": 3,
             "planned": 0,
             "sending": 0,

@@ -265,11 +265,17 @@ async def test_a_template_of_a_running_campaign_goes_when_that_is_over_or_by_for
         assert left.startswith(f"template 17 of channel newsletter stays while campaign {campaign_id} needs it")
         assert await at_optimove(house, 504) == {17: "One", 18: "Two"}
         assert [row["sync"] for row in await differing(house)] == ["drop later"]
+        files = a_file(17, "One") | a_file(18, "Two")
+        assert [*(await operate.push_templates(house.ctx, "acme", files)).behind] == []
+        assert await differing(house) == []  # pushed once more it is ours again, and then it is not
+        assert len((await operate.push_templates(house.ctx, "acme", a_file(18, "Two"), prune=True)).behind) == 1
         await pipeline.sync.run(house.ctx, ACME)  # nothing that a worker would try again and again
         await delivered(house)
         assert await operate.sync_templates(house.ctx) == []
         assert await at_optimove(house, 504) == {18: "Two"}
         assert [row["template_id"] for row in await operate.templates(house.ctx)] == [18]
+        await by_somebody_else(house, "AddChannelTemplates", [{"TemplateID": 17, "TemplateName": "Theirs"}])
+        assert [row["sync"] for row in await differing(house)] == ["leave alone"]
 
 
 async def delivered(house: House) -> None:

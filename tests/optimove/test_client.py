@@ -433,6 +433,13 @@ async def test_a_connection_is_used_again_after_success_and_replaced_after_an_er
         assert await client.send(TEMPLATES) == []
 
 
+async def test_calls_at_the_same_time_do_not_disturb_each_other(server: Server) -> None:
+    for _ in range(8):
+        server.say(0.02, answer("200 OK", "[]"))
+    async with client_of(server) as client:
+        assert await asyncio.gather(*(client.send(TEMPLATES) for _ in range(8))) == [[]] * 8
+
+
 async def test_a_body_that_is_no_text_is_never_written(server: Server) -> None:
     async with client_of(server) as client:
         with pytest.raises(ValueError):

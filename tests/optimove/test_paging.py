@@ -144,9 +144,10 @@ async def test_the_page_before_once_more_is_an_error_after_its_rows_were_given_o
     )
     assert (caught.value.call, caught.value.repeatable) == ("GetCustomerSendDetailsByChannel", True)
     assert optimove.asked == [(0, 10), (10, 10)]
+    also: list[Any] = []
     async with async_client(Endless(rows=30)) as other:
         with pytest.raises(RepeatedPage):
-            await take(other.rows(call), into=(also := []))
+            await take(other.rows(call), also)
     assert also == given
     assert len(given) == 10
 
@@ -177,8 +178,9 @@ async def test_what_goes_wrong_with_a_later_page_is_raised_there() -> None:
         with pytest.raises(RateLimited):
             next(pages)
     async with async_client(Limited(rows=20, cap=10)) as other:
+        rows: list[Any] = []
         with pytest.raises(RateLimited):
-            await take(other.rows(a_page()), into=(rows := []))
+            await take(other.rows(a_page()), rows)
     assert len(rows) == 10
 
 
@@ -221,9 +223,9 @@ async def test_no_page_is_kept_when_the_next_is_fetched() -> None:
 
 async def test_three_hundred_pages_take_the_memory_of_a_few() -> None:
     def most(pages: int) -> int:
-        with sync_client(Optimove(rows=pages * 200, cap=200)) as client:
+        with sync_client(Optimove(rows=pages * 100, cap=100)) as client:
             tracemalloc.reset_peak()
-            assert sum(1 for _ in client.rows(a_page())) == pages * 200
+            assert sum(1 for _ in client.rows(a_page())) == pages * 100
             return tracemalloc.get_traced_memory()[1]
 
     tracemalloc.start()

@@ -60,14 +60,14 @@ def init(
     option = "" if path == DEFAULT else f" --config {shlex.quote(str(path))}"
     say(f"{path} is written. Next:")
     say("1. Fill in api_url and the channel's ids, as Optimove told you, and have the API key where the file says.")
-    say(f"2. optirelay check{option}: tells what is still missing; with --online it tries everything out.")
+    say(f"2. optirelay check{option}: tells what is still missing.")
     say(f"3. optirelay templates push DIR{option}: stores your templates, and marketers can pick them.")
-    say(f"4. optirelay serve{option}: from now on campaigns are delivered.")
+    say(f"4. optirelay serve{option}: from now on campaigns are delivered; check --online then tries all out.")
 
 
 def check(
     ctx: typer.Context,
-    online: Annotated[bool, typer.Option("--online", help="Also try keys, listeners, providers, database.")] = False,
+    online: Annotated[bool, typer.Option("--online", help="Also try our address, keys, providers, clocks.")] = False,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:

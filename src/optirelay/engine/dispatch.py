@@ -14,9 +14,10 @@ from optirelay import pipeline
 from optirelay.clock import utc_now
 from optirelay.engine.context import Context
 from optirelay.engine.ending import end
-from optirelay.engine.jobs import JobRunner
+from optirelay.engine.jobs import Job, JobRunner
 from optirelay.engine.journal import DeadJournal, Journal, dead_journal, journals_in
 from optirelay.engine.lane import Lane
+from optirelay.engine.recording import compare_outcomes
 from optirelay.engine.recovery import recover
 from optirelay.engine.starting import Started, slots_of
 from optirelay.engine.troubles import tell_clock
@@ -64,6 +65,7 @@ class Dispatch:
             asyncio.create_task(self._again_and_again(self._beat)),
             asyncio.create_task(self._again_and_again(self._recover)),
             asyncio.create_task(self._again_and_again(self._heal)),
+            asyncio.create_task(self._again_and_again(self._sweep)),
             asyncio.create_task(self._again_and_again(self._report)),
             asyncio.create_task(self._again_and_again(self._add_up)),
         ]
@@ -140,7 +142,7 @@ class Dispatch:
         while True:
             self._called_back.clear()
             recorded = await pipeline.record(self._ctx)
-            if not (recorded or await pipeline.compare_outcomes(self._ctx)):
+            if not (recorded or await compare_outcomes(self._ctx)):
                 await _set_or_polled(self._called_back)
 
     async def _beat(self) -> None:
@@ -179,11 +181,19 @@ class Dispatch:
 
     async def _heal(self) -> None:
         """Listeners and templates are compared with Optimove's, now and again."""
+        await self._put_every(pipeline.sync, self._ctx.settings.service.heal_every)
+
+    async def _sweep(self) -> None:
+        """Campaigns that never announced themselves are looked for, now and again."""
+        await self._put_every(pipeline.sweep, self._ctx.settings.service.sweep_every)
+
+    async def _put_every(self, job: Job[[]], every: timedelta) -> None:
+        """Have it done for each tenant, now and then every so often."""
         while True:
             for tenant in self._ctx.optimove:
                 async with self._ctx.store.tenant(tenant).transaction() as ledger:
-                    await pipeline.sync.put(ledger)
-            await asyncio.sleep(self._ctx.settings.service.heal_every.total_seconds())
+                    await job.put(ledger)
+            await asyncio.sleep(every.total_seconds())
 
     async def _report(self) -> None:
         """Optimove is told when it is time to, for as long as it takes reports."""

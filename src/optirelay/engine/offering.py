@@ -194,8 +194,6 @@ async def _delete(ctx: Context, tenant: TenantId, one: OneList, template_ids: Se
     per_call = ctx.settings.tenants[tenant].optimove.templates_per_call
     log.info("templates_deleted", tenant=tenant, channel_id=one.channel_id, template_ids=template_ids)
     await ask(ctx, tenant, delete_channel_templates(one.channel_id, template_ids, limit=per_call))
-    async with ctx.store.tenant(tenant).transaction() as ledger:
-        await ledger.templates.untell(one.channel_id, template_ids)
 
 
 async def _add(ctx: Context, tenant: TenantId, one: OneList, templates: Sequence[lists.Listed]) -> None:

@@ -6,7 +6,9 @@ from datetime import date, datetime
 
 import msgspec
 
+from optirelay.clock import utc_now
 from optirelay.engine import troubles
+from optirelay.engine.context import Context
 from optirelay.engine.grouping import grouped
 from optirelay.model import ChannelName, DeliveryEvent, EventKind, TenantId
 from optirelay.stages import callbacks, outcomes
@@ -149,6 +151,19 @@ def _facts(row: EventRow, event: DeliveryEvent, message: NamedMessage) -> list[F
         for kind in outcomes.facts(event)
         if kind != "dropped" or message.state != "refused"
     ]
+
+
+async def compare_outcomes(ctx: Context) -> int:
+    """What is in doubt, or came after its events, becomes what these tell; of how many batches."""
+    async with ctx.store.transaction() as everyone:
+        batches = await everyone.with_undecided()
+    for tenant, number in batches:
+        async with ctx.store.tenant(tenant).transaction() as ledger:
+            batch = await ledger.batches.lock(number)
+            if batch is not None and await compare(ledger, batch, utc_now()):
+                await ledger.batches.write(batch)
+                await troubles.mend_doubts(ledger, batch.campaign)
+    return len(batches)
 
 
 async def compare(ledger: Ledger, batch: LockedBatch, now: datetime) -> bool:

@@ -1,43 +1,165 @@
 """Optimove's list of listeners, compared with ours and mended; and what of a sync could not be mended."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
 
 import structlog
 
+from optirelay.clock import utc_now
 from optirelay.engine.context import Context, ask
+from optirelay.engine.sweeping import executed
 from optirelay.engine.troubles import done_after_all
-from optirelay.errors import GiveUp
-from optirelay.model import ProblemKind, TenantId
-from optirelay.optimove import get_registered_event_listeners, register_event_listener
+from optirelay.errors import GiveUp, NeedsOperator, OptirelayError
+from optirelay.model import CampaignId, ProblemKind, TenantId
+from optirelay.optimove import (
+    EventType,
+    get_registered_event_listeners,
+    register_event_listener,
+    unregister_event_listener,
+)
 from optirelay.stages import listeners
+from optirelay.stages.listeners import ListenerRow, ListenerState
+from optirelay.store import StoreUnavailable
+from optirelay.store.listeners import KnownListener
 
+TOLD_FOR = timedelta(hours=1)  # that a listener was lost: by then it is back, and somebody should see it
 log = structlog.get_logger()
 
 
-async def sync_listeners(ctx: Context, tenant: TenantId) -> list[listeners.ListenerRow]:
-    """Register what is missing or leads elsewhere; how all stand afterwards."""
+@dataclass(frozen=True)
+class Standing:
+    """How listeners stand at Optimove, and which were registered before."""
+
+    rows: list[ListenerRow]  # those that we want, then the others
+    told: bool  # False: Optimove does not tell, and all of ours count as missing
+    known: Mapping[listeners.Key, KnownListener]
+
+    @property
+    def wanted(self) -> list[ListenerRow]:
+        """Those that we want."""
+        return [row for row in self.rows if row.state is not ListenerState.FOREIGN]
+
+
+async def sync_listeners(ctx: Context, tenant: TenantId) -> list[ListenerRow]:
+    """Register what is missing or leads elsewhere, remove old ones of ours; how all stand afterwards. A listener that
+    had been registered and was lost is told to the operator."""
     async with ctx.store.tenant(tenant).alone("sync listeners"):
-        rows = await look_at_listeners(ctx, tenant)
-        wanting = [r for r in rows if r.state in (listeners.ListenerState.MISSING, listeners.ListenerState.MOVED)]
-        for row in wanting:
-            log.info("listener_registered", tenant=tenant, event_type=int(row.event_type), channel_id=row.channel_id)
-            await ask(ctx, tenant, register_event_listener(row.event_type, row.url, row.channel_id))
+        standing = await _look(ctx, tenant)
+        if standing.told:
+            await _tell_lost(ctx, tenant, standing)
+            if await _remove_old(ctx, tenant, standing):
+                standing = await _look(ctx, tenant)  # should more be gone than was meant, it is registered again
+        for row in standing.wanted:
+            await _register(ctx, tenant, row, standing.known.get(row.key))
         async with ctx.store.tenant(tenant).transaction() as ledger:
-            for row in rows:
+            for row in standing.rows:
                 await ledger.problems.mended(ProblemKind.UNKNOWN_CHANNEL_ID, subject=str(row.channel_id))
             await done_after_all(ledger, "RegisterEventListener")
-        return await look_at_listeners(ctx, tenant) if wanting else rows
+        changed = any(row.state is not ListenerState.OK for row in standing.wanted)
+        return await look_at_listeners(ctx, tenant) if changed else standing.rows
 
 
-async def look_at_listeners(ctx: Context, tenant: TenantId) -> list[listeners.ListenerRow]:
+async def look_at_listeners(ctx: Context, tenant: TenantId) -> list[ListenerRow]:
     """How each listener stands at Optimove; as missing where Optimove does not tell (it once refused third parties)."""
+    return (await _look(ctx, tenant)).rows
+
+
+async def _look(ctx: Context, tenant: TenantId) -> Standing:
+    async with ctx.store.tenant(tenant).transaction() as ledger:
+        known = await ledger.listeners.known(ctx.worker)
+    told = True
     try:
         theirs = await ask(ctx, tenant, get_registered_event_listeners(), tells_refusal=False)
     except GiveUp as error:
         log.warning("listeners_not_told", tenant=tenant, why=str(error))
-        theirs = []
+        theirs, told = [], False
     ours = listeners.wanted(ctx.settings.tenants[tenant], ctx.settings.service.public_url)
-    return listeners.compare(ours, theirs, tenant)
+    rows = listeners.compare(ours, theirs, tenant)
+    return Standing(rows, told, {(listener.event_type, listener.channel_id): listener for listener in known})
+
+
+async def _tell_lost(ctx: Context, tenant: TenantId, standing: Standing) -> None:
+    """What was registered and is gone, or leads where we did not send it, is a problem for an hour."""
+    now = utc_now()
+    async with ctx.store.tenant(tenant).transaction() as ledger:
+        for row in standing.wanted:
+            known = standing.known.get(row.key)
+            if known is None:
+                continue
+            subject = _subject(row.key)
+            if row.state is not ListenerState.OK and not (row.leads_to and known.leads_to(row.leads_to)):
+                log.warning("listener_lost", tenant=tenant, event_type=row.event_type, channel_id=row.channel_id)
+                place = {"channel": row.channel or "", "subject": subject}
+                await ledger.problems.tell(ProblemKind.LISTENER_MOVED, *listeners.lost(row), **place)
+                await ledger.listeners.moved(*row.key, now)
+            elif known.moved_at is not None and now - known.moved_at > TOLD_FOR:
+                await ledger.problems.mended(ProblemKind.LISTENER_MOVED, subject=subject)
+                await ledger.listeners.moved(*row.key, None)
+
+
+async def _remove_old(ctx: Context, tenant: TenantId, standing: Standing) -> bool:
+    """Have Optimove forget listeners of ours that nobody wants any more; whether there were any. One that it does not
+    forget is tried again by the next sync."""
+    known, wanted = standing.known, {row.key for row in standing.wanted}
+    base = listeners.base_url(ctx.settings.service.public_url, tenant)
+
+    def is_ours(row: ListenerRow) -> bool:
+        registered = known.get(row.key)
+        return row.url.startswith(base) or (registered is not None and registered.leads_to(row.url))
+
+    kept = {key for key, listener in known.items() if listener.kept}
+    old = [key for key in listeners.old_ones(standing.rows, is_ours) if key not in kept]
+    left = set()
+    for key in old:
+        try:
+            await ask(ctx, tenant, unregister_event_listener(*key))
+            log.info("listener_unregistered", tenant=tenant, event_type=key[0], channel_id=key[1])
+        except (GiveUp, NeedsOperator) as error:  # what is wanted is registered all the same
+            log.warning("listener_not_unregistered", tenant=tenant, event_type=key[0], why=str(error))
+            left.add(key)
+    async with ctx.store.tenant(tenant).transaction() as ledger:
+        for key in known.keys() - wanted - kept - left:
+            await ledger.listeners.forget(*key)
+            await ledger.problems.mended(ProblemKind.LISTENER_MOVED, subject=_subject(key))
+        if not left:
+            await done_after_all(ledger, "UnregisterEventListener")
+    return bool(old)
+
+
+async def _register(ctx: Context, tenant: TenantId, row: ListenerRow, known: KnownListener | None) -> None:
+    """Have Optimove send its notifications here. What it has executed before is nobody's business of ours: it is asked
+    for right before we come; where somebody else was there, right after, because whoever was told then was not us."""
+    before: Collection[CampaignId] | None = None
+    if known is not None and known.channel == (row.channel or ""):
+        before = known.executed_before
+    asks = before is None and row.event_type == EventType.CHANNEL_EXECUTED
+    if asks and row.state is ListenerState.MISSING:
+        before = await _executed_before(ctx, tenant, row)
+    if row.state is not ListenerState.OK:
+        log.info("listener_registered", tenant=tenant, event_type=int(row.event_type), channel_id=row.channel_id)
+        await ask(ctx, tenant, register_event_listener(row.event_type, row.url, row.channel_id))
+    if asks and row.state is not ListenerState.MISSING:
+        before = await _executed_before(ctx, tenant, row)
+    async with ctx.store.tenant(tenant).transaction() as ledger:
+        await ledger.listeners.keep(*row.key, row.url, channel=row.channel, worker=ctx.worker, executed_before=before)
+
+
+async def _executed_before(ctx: Context, tenant: TenantId, row: ListenerRow) -> Collection[CampaignId] | None:
+    """None where Optimove does not say: a listener waits for nothing, and the next sync asks again."""
+    assert row.channel_id is not None
+    try:
+        return await executed(ctx, tenant, row.channel_id)
+    except StoreUnavailable:
+        raise
+    except OptirelayError as error:
+        log.warning("executed_not_told", tenant=tenant, channel_id=row.channel_id, why=str(error))
+        return None
+
+
+def _subject(key: listeners.Key) -> str:
+    event_type, channel_id = key
+    return f"type {int(event_type)}" + ("" if channel_id is None else f" {channel_id}")
 
 
 async def tell_behind(ctx: Context, tenant: TenantId, sentences: Sequence[str]) -> None:

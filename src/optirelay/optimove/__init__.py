@@ -81,6 +81,7 @@ from .customers import (
 from .errors import (
     Broken,
     CannotConnect,
+    Forbidden,
     Moved,
     NoAnswer,
     OptimoveError,
@@ -186,6 +187,7 @@ __all__ = [
     "ExecutedSend",
     "ExecutionChannel",
     "ExecutionDetail",
+    "Forbidden",
     "Interaction",
     "InteractionCustomer",
     "Metric",

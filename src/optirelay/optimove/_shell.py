@@ -18,6 +18,7 @@ from ._read import Unreadable
 from .errors import (
     Broken,
     CannotConnect,
+    Forbidden,
     Moved,
     NoAnswer,
     OptimoveError,
@@ -69,6 +70,8 @@ class Shell:
         self._timeout = timeout
         self._patience = PATIENCE * timeout.total_seconds()
         self._max_answer_bytes = max_answer_bytes
+        self.clock: datetime | None = None
+        """Optimove's, when it last answered, to the second; None where it did not tell (the header Date)."""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._base!r})"
@@ -97,6 +100,12 @@ class Shell:
             text = f"{call.name} went to Optimove and no whole answer came"
             raise self._error(NoAnswer, call, text, _name(error)) from error
 
+    def _look_at_clock(self, response: httpx2.Response) -> None:
+        try:
+            self.clock = _http_date(response.headers.get("Date", ""))
+        except (ValueError, OverflowError):
+            self.clock = None
+
     def _add(self, call: Call[Any], body: bytearray, part: bytes) -> None:
         """One more part of an answer. TooLong for more than we take."""
         body += part
@@ -110,7 +119,7 @@ class Shell:
         if status in (401, 403):
             what = "signature" if call.signed else "key"
             message = f"Optimove does not accept our {what} for {call.name} ({status})"
-            return self._error(Unauthorized, call, message, text)
+            return self._error(Forbidden if status == 403 else Unauthorized, call, message, text)
         if status == 429:
             wait = _retry_after(response.headers)
             message = self._message(f"Optimove has had too many calls for {call.name} ({status})", text)

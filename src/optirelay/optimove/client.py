@@ -118,6 +118,7 @@ class OptimoveClient(Shell):
         with self._in_our_words(call):
             async with asyncio.timeout(self._patience):
                 response = await self._http.send(request, stream=True)
+                self._look_at_clock(response)
                 async with contextlib.aclosing(response):
                     if not response.is_success:
                         raise self._refusal(call, response, await self._said(response))
@@ -219,6 +220,7 @@ class SyncOptimoveClient(Shell):
         request = self._request(self._http, call)
         with self._in_our_words(call), within(self._patience):
             response = self._http.send(request, stream=True)
+            self._look_at_clock(response)
             with contextlib.closing(response):
                 if not response.is_success:
                     raise self._refusal(call, response, self._said(response))

@@ -19,6 +19,11 @@ class Unauthorized(OptimoveError):
     """401 or 403: the key is missing, wrong, revoked, or lacks the permission. The same again is refused again."""
 
 
+class Forbidden(Unauthorized):
+    """403: the key is known, and may not do this; other calls it may make. (The statuses are INFERRED: no document of
+    Optimove's names them; its older tokens had these.)"""
+
+
 class RateLimited(OptimoveError):
     """429: too many calls with this key (documented: 50 in 10 seconds). Nothing was done; later it may work.
 

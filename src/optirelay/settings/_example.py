@@ -37,6 +37,7 @@ _EXAMPLE = """\
 #workers = 1                             # worker processes that `serve` starts beside the web process; 0: web only
 #takeover_after = "30s"                  # batches of a worker that was silent for so long are taken over
 #heal_every = "15m"                      # listeners and templates compared with Optimove's
+#sweep_every = "1h"                      # campaigns that never announced themselves are looked for
 
 # One table for each Optimove customer; the name is yours.
 [tenants.{tenant}]

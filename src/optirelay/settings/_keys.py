@@ -52,7 +52,7 @@ def keys_of(shape: type[BaseModel]) -> frozenset[str]:
 
 SERVICE = Room(
     built=keys_of(ServiceSettings),
-    unbuilt=frozenset({"sweep_every", "keep_personal", "keep_messages"}),
+    unbuilt=frozenset({"keep_personal", "keep_messages"}),
 )
 OPTIMOVE = Room(
     built=keys_of(OptimoveSettings),

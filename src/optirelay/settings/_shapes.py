@@ -253,6 +253,7 @@ class ServiceSettings(_Shape):
     workers: Annotated[int, BeforeValidator(_values.whole_number(0, 64))] = written(1)
     takeover_after: Annotated[timedelta, BeforeValidator(_values.duration("1s", "1h"))] = written("30s")
     heal_every: Duration = written("15m")
+    sweep_every: Duration = written("1h")
 
     @field_serializer("database")
     def _mask(self, database: str) -> str:

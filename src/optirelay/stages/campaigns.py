@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 from optirelay.model import CampaignId, CampaignKind, ChannelName, Notification, ProblemKind
 from optirelay.optimove import EventType
@@ -16,6 +18,22 @@ class SendPlan:
     channels: tuple[ChannelName, ...]
     occasion: str
     announced: bool  # on each of them; else a channel without rows has no part in it
+
+
+def swept(campaign_id: CampaignId, channel: ChannelName, at: datetime) -> SendPlan:
+    """A campaign that was executed, and of which nobody told us. Like one that was named without a channel it is shown
+    once it has a row: an empty answer makes no campaign."""
+    return SendPlan(campaign_id, (channel,), f"{SWEPT}{at.isoformat()}", announced=False)
+
+
+SWEPT = "sweep, "
+"""How the occasion of a pass begins that no notification started."""
+
+
+def days_to_sweep(now: datetime, zone: ZoneInfo) -> list[date]:
+    """Today and yesterday, by UTC and by the tenant's clocks: Optimove does not say by which its days begin."""
+    todays = {now.astimezone(clock).date() for clock in (UTC, zone)}
+    return sorted({today - timedelta(days=back) for today in todays for back in (0, 1)})
 
 
 @dataclass(frozen=True, slots=True)

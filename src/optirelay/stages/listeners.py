@@ -1,13 +1,16 @@
-"""Which listeners we want at Optimove, and how its list stands to that."""
+"""Which listeners we want at Optimove, how its list stands to that, and which of it were ours."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from urllib.parse import urlsplit
 
-from optirelay.model import ChannelName
+from optirelay.model import ChannelName, TenantId
 from optirelay.optimove import EventListener, EventType
 from optirelay.settings import TenantSettings
+
+Key = tuple[int, int | None]
+"""Event type and channel id: Optimove has one listener for each."""
 
 
 class ListenerState(StrEnum):
@@ -16,7 +19,7 @@ class ListenerState(StrEnum):
     OK = "ok"
     MISSING = "missing"
     MOVED = "moved"  # ours, but its notifications go elsewhere
-    FOREIGN = "foreign"  # somebody else's
+    FOREIGN = "foreign"  # somebody else's, or an old one of ours that no setting wants any more
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +31,18 @@ class ListenerRow:
     channel_id: int | None
     url: str = field(repr=False)
     state: ListenerState
+    leads_to: str | None = field(default=None, repr=False)  # where its notifications go; None: nowhere
+
+    @property
+    def key(self) -> Key:
+        """What tells it from others."""
+        return self.event_type, self.channel_id
 
 
 def wanted(tenant: TenantSettings, public_url: str) -> list[ListenerRow]:
     """What a tenant needs: executed (13) for each scheduled channel id, triggered (11) for each triggered one,
     cancelled (4) once, and `listen_also`."""
-    url = f"{public_url.rstrip('/')}/optimove/{tenant.name}/{tenant.listener_secrets[0].reveal()}"
+    url = base_url(public_url, TenantId(tenant.name)) + tenant.listener_secrets[0].reveal()
     scheduled = [(name, c.scheduled_id) for name, c in tenant.channels.items() if c.scheduled_id is not None]
     rows = [
         ListenerRow(ChannelName(name), EventType.CHANNEL_EXECUTED, channel_id, url, ListenerState.MISSING)
@@ -46,6 +55,11 @@ def wanted(tenant: TenantSettings, public_url: str) -> list[ListenerRow]:
     ]
     without_channel = [*([EventType.CAMPAIGN_CANCELLED] if scheduled else []), *tenant.listen_also]
     return rows + [ListenerRow(None, event_type, None, url, ListenerState.MISSING) for event_type in without_channel]
+
+
+def base_url(public_url: str, tenant: TenantId) -> str:
+    """What every address of a tenant's listeners begins with; a secret follows."""
+    return f"{public_url.rstrip('/')}/optimove/{tenant}/"
 
 
 def compare(ours: Iterable[ListenerRow], theirs: Sequence[EventListener], tenant: str) -> list[ListenerRow]:
@@ -62,26 +76,66 @@ def compare(ours: Iterable[ListenerRow], theirs: Sequence[EventListener], tenant
             for place, listener in enumerate(theirs)
             if (listener.event_type, listener.channel_id) == (want.event_type, want.channel_id)
         ]
-        state = ListenerState.MISSING
+        state, leads_to = ListenerState.MISSING, None
         for place, listener in same:
             if listener.listener_url == want.url:
-                state = ListenerState.OK
+                state, leads_to = ListenerState.OK, want.url
             elif want.channel_id is not None or _was_ours(listener.listener_url, tenant):
-                state = ListenerState.MOVED if state is ListenerState.MISSING else state
+                if state is ListenerState.MISSING:
+                    state, leads_to = ListenerState.MOVED, listener.listener_url
             else:
                 continue
             used.add(place)
-        rows.append(ListenerRow(want.channel, want.event_type, want.channel_id, want.url, state))
+        rows.append(replace(want, state=state, leads_to=leads_to))
     rows += [
-        ListenerRow(None, listener.event_type, listener.channel_id, listener.listener_url, ListenerState.FOREIGN)
-        for place, listener in enumerate(theirs)
+        ListenerRow(None, it.event_type, it.channel_id, it.listener_url, ListenerState.FOREIGN, it.listener_url)
+        for place, it in enumerate(theirs)
         if place not in used
     ]
     return rows
 
 
 def _was_ours(url: str, tenant: str) -> bool:
-    return f"/optimove/{tenant}/" in urlsplit(url).path + "/"
+    return f"/optimove/{tenant}/" in _path(url) + "/"
+
+
+def _path(url: str) -> str:
+    try:
+        return urlsplit(url).path
+    except ValueError:  # anybody may register anything
+        return ""
+
+
+def host_of(url: str) -> str:
+    """Whom an address belongs to, as the operator is told: the rest of it may hold a secret."""
+    try:
+        return urlsplit(url).hostname or "no host"
+    except ValueError:
+        return "no host"
+
+
+def old_ones(rows: Sequence[ListenerRow], is_ours: Callable[[ListenerRow], bool]) -> list[Key]:
+    """Listeners of ours that no setting wants any more. None that leads to anybody else as well: others' are left."""
+    wanted_keys = {row.key for row in rows if row.state is not ListenerState.FOREIGN}
+    keys = dict.fromkeys(row.key for row in rows if row.key not in wanted_keys)
+    return [key for key in keys if all(is_ours(row) for row in rows if row.key == key)]
+
+
+def lost(row: ListenerRow) -> tuple[str, str]:
+    """What happened to a listener that had been registered, and its mend, for the operator."""
+    what = f"events of type {int(row.event_type)}"
+    what += "" if row.channel_id is None else f" on channel id {row.channel_id}"
+    where = "was gone" if row.leads_to is None else f"led somewhere else ({host_of(row.leads_to)})"
+    mend = "It is registered again by itself, and told for an hour. See who else uses this key at Optimove"
+    meanwhile = _MEANWHILE.get(row.event_type)
+    return f"Optimove's listener for {what} {where}", mend if meanwhile is None else f"{mend}. {meanwhile}"
+
+
+_MEANWHILE: Mapping[int, str] = {
+    EventType.CHANNEL_EXECUTED: "Campaigns that were announced meanwhile are found by the sweep",
+    EventType.CAMPAIGN_CANCELLED: "What was cancelled meanwhile is not known here: `optirelay campaigns cancel` it",
+    EventType.TRIGGERED: "What was triggered meanwhile never came here, and Optimove does not tell it again",
+}
 
 
 def without_secret(url: str) -> str:

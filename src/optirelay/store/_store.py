@@ -26,6 +26,7 @@ from optirelay.store.campaigns import Campaigns
 from optirelay.store.channels import Channels
 from optirelay.store.events import Events
 from optirelay.store.link_tokens import Linked, LinkTokens, is_genuine, read_token
+from optirelay.store.listeners import Listeners
 from optirelay.store.looks import Looks
 from optirelay.store.measures import Measures
 from optirelay.store.opt_outs import OptOuts
@@ -58,6 +59,7 @@ class Ledger:
         self.channels = Channels(connection, tenant)
         self.reports = Reports(connection, tenant)
         self.templates = Templates(connection, tenant)
+        self.listeners = Listeners(connection, tenant)
         self.problems = Problems(connection, tenant)
         self.budget = Budget(connection, tenant)
         self.looks = Looks(connection, tenant)

@@ -1,6 +1,6 @@
 """One tenant's campaigns and passes: who is to be fetched, what is cancelled, what is complete."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -57,6 +57,7 @@ class CampaignCounts:
     refused: list[dict[str, int]]
     templates: list[tuple[int, int]]
     events: dict[str, int]  # messages with an event of a kind
+    swept: bool  # a sweep found it, and no notification of it has come
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +111,10 @@ class Campaigns:
     async def known(self, campaign_id: CampaignId) -> bool:
         """Whether anybody is shown it, on any channel."""
         return bool(await self._sql.value("known", campaign_id=campaign_id))
+
+    async def unheard_of(self, executed: Collection[CampaignId], channel: ChannelName) -> list[CampaignId]:
+        """Of these campaigns those that are not shown on this channel, nor cancelled, and are not being read."""
+        return await self._sql.values("unheard_of", campaign_ids=sorted(executed), channel=channel)
 
     async def cancelled(self, campaign_id: CampaignId, channel: ChannelName) -> bool:
         """Whether it was cancelled: Optimove's cancel counts on every channel, the operator's on this one."""

@@ -53,6 +53,15 @@ class WaitingRequests:
 
 
 @dataclass(frozen=True, slots=True)
+class SweptCampaigns:
+    """Campaigns of a channel that a sweep found."""
+
+    tenant: TenantId
+    channel: ChannelName
+    campaigns: int
+
+
+@dataclass(frozen=True, slots=True)
 class WaitingJobs:
     """Jobs of one kind that are to be done, now or later."""
 
@@ -115,6 +124,10 @@ class Measures:
         """Events of campaigns that are not over or ended lately."""
         return await self._sql.rows(CountedEvents, "measured_events", lately=LATELY)
 
+    async def swept(self) -> list[SweptCampaigns]:
+        """Campaigns that a sweep found and that are not over or ended lately."""
+        return await self._sql.rows(SweptCampaigns, "measured_swept", lately=LATELY)
+
     async def jobs(self) -> list[WaitingJobs]:
         """Jobs that are to be done."""
         return await self._sql.rows(WaitingJobs, "measured_jobs")
@@ -126,6 +139,10 @@ class Measures:
     async def reports(self) -> list[CountedReports]:
         """Calls of reports of campaigns that are not over or ended lately."""
         return await self._sql.rows(CountedReports, "measured_reports", lately=LATELY)
+
+    async def clock(self) -> float:
+        """The database's clock, in seconds since 1970."""
+        return float(await self._sql.value("clock"))
 
     async def workers(self, silence: timedelta) -> int:
         """Workers that were seen lately."""

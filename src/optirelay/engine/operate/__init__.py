@@ -14,7 +14,7 @@ from optirelay.engine.operate.deciding import (
     resume_channel,
     retry_refused,
 )
-from optirelay.engine.operate.doing import probe_online, report_now, sync_listeners
+from optirelay.engine.operate.doing import report_now, sync_listeners
 from optirelay.engine.operate.exporting import EXPORT_COLUMNS, export
 from optirelay.engine.operate.looking import (
     channels,
@@ -29,6 +29,7 @@ from optirelay.engine.operate.looking import (
 )
 from optirelay.engine.operate.measuring import WORKER_SILENCE, prometheus_text
 from optirelay.engine.operate.opting import opt_ins, suppress, suppressions, unsuppress
+from optirelay.engine.operate.probing import probe_online
 from optirelay.engine.operate.pushing import (
     BadTemplates,
     Person,

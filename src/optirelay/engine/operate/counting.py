@@ -80,6 +80,7 @@ def _campaign(tenant: TenantId, counts: CampaignCounts, reported: Shape) -> Shap
         "campaign_id": counts.campaign_id,
         "kind": counts.kind,
         "state": state,
+        "found_by": "sweep" if counts.swept else "notification",
         "handed_over": counts.handed_over,
         "planned": planned,
         "sending": sending,

@@ -1,15 +1,13 @@
-"""What an operator has done: listeners registered, reports sent, settings tried out."""
+"""What an operator has done: listeners registered, reports sent."""
 
 import asyncio
 
 from optirelay.engine import syncing
-from optirelay.engine.context import Context, ask
+from optirelay.engine.context import Context
 from optirelay.engine.operate.looking import PATIENCE_SECONDS, PAUSE_SECONDS, Shape, as_listed, of_each, tenants_of
 from optirelay.engine.reporting import calls_for, tell
-from optirelay.errors import NeedsOperator, OptirelayError, TryLater
-from optirelay.model import CampaignId, CampaignKind, ChannelName, TenantId
-from optirelay.optimove import get_channel_templates
-from optirelay.stages.listeners import ListenerState
+from optirelay.errors import OptirelayError, TryLater
+from optirelay.model import CampaignId, CampaignKind, TenantId
 from optirelay.store import StoreUnavailable
 from optirelay.store.campaigns import CampaignCounts
 from optirelay.store.reports import Reported
@@ -96,58 +94,3 @@ async def _left_to_tell(ctx: Context, tenant: TenantId, campaign: CampaignCounts
 async def _reported(ctx: Context, tenant: TenantId, campaign: CampaignCounts) -> Reported:
     async with ctx.store.tenant(tenant).transaction() as ledger:
         return await ledger.reports.reported(*campaign.days)
-
-
-# --- settings, tried out ----------------------------------------------------------------------------------------------
-
-
-async def probe_online(ctx: Context) -> list[Shape]:
-    """Try keys, listeners and providers out; what is wrong, as `check` tells it. StoreUnavailable: the database is."""
-    faults: list[Shape] = []
-    for name in ctx.optimove:
-        faults += await _probe_optimove(ctx, name)
-        for channel in ctx.settings.tenants[name].channels.values():
-            key = f"tenants.{name}.channels.{channel.name}"
-            try:
-                await ctx.channels[name, ChannelName(channel.name)].probe()
-            except OptirelayError as error:
-                place = channel.provider if channel.smtp or channel.webhook else "provider"
-                faults.append(_fault(f"{key}.{place}", str(error), "Check the channel's settings and its provider"))
-    return faults
-
-
-async def _probe_optimove(ctx: Context, tenant: TenantId) -> list[Shape]:
-    key = f"tenants.{tenant}"
-    try:
-        rows = await syncing.look_at_listeners(ctx, tenant)
-    except StoreUnavailable:
-        raise
-    except NeedsOperator as error:
-        return [_fault(f"{key}.api_key", str(error), "Check the key and what it may do")]
-    except OptirelayError as error:
-        return [_fault(f"{key}.api_url", str(error), "Check the address and Optimove's state")]
-    faults = [
-        _fault(
-            "service.public_url",
-            f"Optimove's listener of tenant {tenant} for events of type {int(row.event_type)} is {row.state.value}",
-            "Run `optirelay listeners sync`, or start `optirelay serve`",
-        )
-        for row in rows
-        if row.state in (ListenerState.MISSING, ListenerState.MOVED)
-    ]
-    for channel in ctx.settings.tenants[tenant].channels.values():
-        for kind in CampaignKind:
-            if (channel_id := channel.channel_id(kind)) is None:
-                continue
-            try:
-                await ask(ctx, tenant, get_channel_templates(channel_id))
-            except StoreUnavailable:
-                raise
-            except OptirelayError as error:
-                setting = f"{key}.channels.{channel.name}.{kind}_id"
-                faults.append(_fault(setting, str(error), "Check the number, and what the key may do"))
-    return faults
-
-
-def _fault(key: str, problem: str, mend: str) -> Shape:
-    return {"key": key, "problem": problem, "mend": mend}

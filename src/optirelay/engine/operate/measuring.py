@@ -56,6 +56,12 @@ async def _of_campaigns(measures: Measures) -> list[Gauge]:
             ("tenant", "channel", "state"),
             states.items(),
         ),
+        (
+            "optirelay_swept_campaigns",
+            "Campaigns that no notification announced and a sweep found; not over or ended in the last 8 days",
+            ("tenant", "channel"),
+            [((row.tenant, row.channel), row.campaigns) for row in await measures.swept()],
+        ),
     ]
 
 

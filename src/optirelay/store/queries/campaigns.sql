@@ -19,6 +19,17 @@ on conflict (tenant, campaign_id, channel) where kind = 'scheduled' do update se
 insert into campaign (tenant, channel, kind, campaign_id, planned_on, state, closed_at)
 values (%(tenant)s, %(channel)s, 'triggered', %(campaign_id)s, %(planned_on)s, 'cancelled', clock_timestamp()) on conflict do nothing;
 
+-- name: unheard_of
+-- Of these those that no notification and no row has made known on this channel, that nobody is reading just now, and that are not cancelled.
+select e.campaign_id from unnest(%(campaign_ids)s::text[]) as e (campaign_id)
+where not exists (
+  select from campaign c
+  where c.tenant = %(tenant)s and c.campaign_id = e.campaign_id
+    and ((c.state = 'cancelled' and (not c.cancelled_by_operator or (c.channel = %(channel)s and c.kind = 'scheduled')))
+         or (c.channel = %(channel)s and c.kind = 'scheduled'
+             and (c.announced or exists (select from pass p where p.tenant = c.tenant and p.campaign = c.id and p.state <> 'done'))))
+);
+
 -- name: announce
 update campaign set announced = true where tenant = %(tenant)s and id = %(campaign)s and not announced;
 
@@ -165,7 +176,8 @@ select w.id, w.days, w.planned_on, w.channel, w.kind, w.campaign_id, w.state,
        exists (select from pass where tenant = %(tenant)s and campaign = any(w.days) and state <> 'done') as fetching,
        coalesce(b.total, 0)::int as total, coalesce(b.begun, 0)::int as begun, coalesce(b.accepted, 0)::int as accepted,
        coalesce(b.in_doubt, 0)::int as in_doubt, coalesce(b.open, 0)::int as open, coalesce(b.held, 0)::int as held, b.next_due_at,
-       coalesce(b.skipped, '[]') as skipped, coalesce(b.refused, '[]') as refused, coalesce(b.templates, '[]') as templates, coalesce(e.events, '{}') as events
+       coalesce(b.skipped, '[]') as skipped, coalesce(b.refused, '[]') as refused, coalesce(b.templates, '[]') as templates, coalesce(e.events, '{}') as events,
+       (select coalesce(bool_and(starts_with(occasion, 'sweep, ')), false) from pass where tenant = %(tenant)s and campaign = any(w.days)) as swept
 from whole w
 left join lateral (
   select sum(g.new) as handed_over from pass p join page g on g.tenant = p.tenant and g.pass = p.id

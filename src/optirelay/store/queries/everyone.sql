@@ -119,6 +119,9 @@ insert into worker (id, host, pid) values (%(id)s, %(host)s, %(pid)s)
 on conflict (id) do update set seen_at = clock_timestamp()
 returning extract(epoch from clock_timestamp())::float8 as now;
 
+-- name: clock
+select extract(epoch from clock_timestamp())::float8 as now;
+
 -- name: gone_worker
 -- Nobody needs to be told of its clock any more.
 with gone as (delete from worker where id = %(id)s)
@@ -209,6 +212,13 @@ where t.name = any(%(tenants)s) group by 1;
 select t.name as tenant, c.channel, e.kind, sum(e.messages)::bigint as messages
 from tenant t join campaign c on c.tenant = t.id join counted_event e on e.tenant = c.tenant and e.campaign = c.id
 where t.name = any(%(tenants)s) and (c.closed_at is null or c.closed_at > clock_timestamp() - %(lately)s::interval) group by 1, 2, 3;
+
+-- name: measured_swept
+-- Campaigns that a sweep found and no notification announced; that are not over, or ended lately.
+select t.name as tenant, c.channel, count(*) as campaigns from tenant t join campaign c on c.tenant = t.id
+where t.name = any(%(tenants)s) and c.announced and (c.closed_at is null or c.closed_at > clock_timestamp() - %(lately)s::interval)
+  and (select bool_and(starts_with(p.occasion, 'sweep, ')) from pass p where p.tenant = c.tenant and p.campaign = c.id)
+group by 1, 2;
 
 -- name: measured_jobs
 select args->>'tenant' as tenant, task_name as job, count(*) as waiting from procrastinate_jobs
