@@ -89,7 +89,7 @@ async def _tell_lost(ctx: Context, tenant: TenantId, standing: Standing) -> None
                 continue
             subject = _subject(row.key)
             if row.state is not ListenerState.OK and not (row.leads_to and known.leads_to(row.leads_to)):
-                log.warning("listener_lost", tenant=tenant, event_type=row.event_type, channel_id=row.channel_id)
+                log.warning("listener_lost", tenant=tenant, event_type=int(row.event_type), channel_id=row.channel_id)
                 place = {"channel": row.channel or "", "subject": subject}
                 await ledger.problems.tell(ProblemKind.LISTENER_MOVED, *listeners.lost(row), **place)
                 await ledger.listeners.moved(*row.key, now)
