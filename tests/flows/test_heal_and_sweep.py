@@ -81,7 +81,7 @@ async def test_a_listener_that_is_deleted_or_redirected_is_back_and_the_operator
             "Optimove's listener for events of type 13 on channel id 504 led somewhere else (partner.example.com)",
             "Optimove's listener for events of type 4 was gone",
         ]
-        await do(house, "update listener set moved_at = moved_at - interval '2 hours'")
+        await do(house, "update problem set since = since - interval '61 minutes'")
         await house.until(lambda: tells(house, 0))
 
 
@@ -221,6 +221,18 @@ async def known(house: House) -> list[str]:
     async with house.ctx.store.tenant(ACME).transaction() as ledger:
         cursor = await ledger.connection.execute("select campaign_id from campaign order by id")
         return [row[0] for row in await cursor.fetchall()]
+
+
+async def test_what_was_executed_while_nobody_listened_is_ours(make_settings: MakeSettings) -> None:
+    async with house_by_hand(make_settings) as house:
+        silent = await house.plan()
+        await house.fire(silent)  # there is no listener at all
+        await register(house, 11, 504)  # and this one hears of other things
+        await sweep(house)
+        assert await known(house) == []  # we do not listen, either
+        await operate.sync_listeners(house.ctx)
+        await sweep(house)
+        assert await known(house) == [silent]
 
 
 async def test_what_was_executed_before_we_listened_is_somebody_elses(make_settings: MakeSettings) -> None:

@@ -208,6 +208,39 @@ async def test_the_page_shows_and_escapes_what_was_told(optimove: httpx2.AsyncCl
     assert "src=" not in page
 
 
+async def test_the_page_shows_what_was_said_of_apps_promotions_attributes_and_preferences(
+    optimove: httpx2.AsyncClient,
+) -> None:
+    change = {"CustomerID": "C-000001", "Attributes": [{"RealFieldName": "EMAIL", "Value": "<i>new"}]}
+    preference = {"ChannelID": 504, "CustomerIDs": ["C-1"] * 2, "CommunicationMode": 77}
+    told: list[tuple[str, Any]] = [
+        ("integrations/AddChannelApps?ChannelID=504", [{"AppID": "ios-main", "AppName": "<b>Acme"}]),
+        ("integrations/AddChannelTemplates?ChannelID=504", [{"TemplateID": 1, "TemplateName": "x", "AppID": "ipad"}]),
+        ("integrations/AddPromotions", [{"PromoCode": "LOAN5", "PromotionName": "Loan <u>"}]),
+        ("Customers/AddCustomerAttribute", {"Name": "SmsOptIn", "Type": "INT"}),
+        (
+            "Customers/UpdateCustomerAttributes",
+            {"CustomerNewAttributesValuesList": [change]},
+        ),
+        ("integrations/SetCustomerChannelPreference", preference),
+    ]
+    for path, body in told:
+        assert (await optimove.post(f"/{path}", json=body)).status_code == 200
+    page = (await optimove.get("/")).text
+    for shown in (
+        "ios-main",
+        "&lt;b&gt;Acme",
+        "ipad",
+        "LOAN5",
+        "SmsOptIn",
+        "EMAIL = &lt;i&gt;new",
+        "<td>77</td><td>1</td>",
+    ):
+        assert shown in page
+    for hidden in ("<b>", "<i>", "<u>"):
+        assert hidden not in page
+
+
 async def test_a_known_tenant_gets_a_new_key_and_keeps_what_it_was_told(optimove: httpx2.AsyncClient) -> None:
     body = [{"TemplateID": 17, "TemplateName": "Loan"}]
     path = "/current/integrations/AddChannelTemplates?ChannelID=504"

@@ -2,14 +2,12 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 
 import structlog
 
-from optirelay.clock import utc_now
 from optirelay.engine.context import Context, ask
 from optirelay.engine.sweeping import executed
-from optirelay.engine.troubles import done_after_all
+from optirelay.engine.troubles import SHOWN_FOR, done_after_all
 from optirelay.errors import GiveUp, NeedsOperator, OptirelayError
 from optirelay.model import CampaignId, ProblemKind, TenantId
 from optirelay.optimove import (
@@ -23,7 +21,6 @@ from optirelay.stages.listeners import ListenerRow, ListenerState
 from optirelay.store import StoreUnavailable
 from optirelay.store.listeners import KnownListener
 
-TOLD_FOR = timedelta(hours=1)  # that a listener was lost: by then it is back, and somebody should see it
 log = structlog.get_logger()
 
 
@@ -51,7 +48,7 @@ async def sync_listeners(ctx: Context, tenant: TenantId) -> list[ListenerRow]:
             if await _remove_old(ctx, tenant, standing):
                 standing = await _look(ctx, tenant)  # should more be gone than was meant, it is registered again
         for row in standing.wanted:
-            await _register(ctx, tenant, row, standing.known.get(row.key))
+            await _register(ctx, tenant, row, standing)
         async with ctx.store.tenant(tenant).transaction() as ledger:
             for row in standing.rows:
                 await ledger.problems.mended(ProblemKind.UNKNOWN_CHANNEL_ID, subject=str(row.channel_id))
@@ -80,22 +77,18 @@ async def _look(ctx: Context, tenant: TenantId) -> Standing:
 
 
 async def _tell_lost(ctx: Context, tenant: TenantId, standing: Standing) -> None:
-    """What was registered and is gone, or leads where we did not send it, is a problem for an hour."""
-    now = utc_now()
+    """What was registered and is gone, or leads where we did not send it, is a problem for an hour at least."""
+    lost = []
     async with ctx.store.tenant(tenant).transaction() as ledger:
         for row in standing.wanted:
             known = standing.known.get(row.key)
-            if known is None:
+            if known is None or row.state is ListenerState.OK or (row.leads_to and known.leads_to(row.leads_to)):
                 continue
-            subject = _subject(row.key)
-            if row.state is not ListenerState.OK and not (row.leads_to and known.leads_to(row.leads_to)):
-                log.warning("listener_lost", tenant=tenant, event_type=int(row.event_type), channel_id=row.channel_id)
-                place = {"channel": row.channel or "", "subject": subject}
-                await ledger.problems.tell(ProblemKind.LISTENER_MOVED, *listeners.lost(row), **place)
-                await ledger.listeners.moved(*row.key, now)
-            elif known.moved_at is not None and now - known.moved_at > TOLD_FOR:
-                await ledger.problems.mended(ProblemKind.LISTENER_MOVED, subject=subject)
-                await ledger.listeners.moved(*row.key, None)
+            log.warning("listener_lost", tenant=tenant, event_type=int(row.event_type), channel_id=row.channel_id)
+            lost.append(_subject(row.key))
+            place = {"channel": row.channel or "", "subject": lost[-1]}
+            await ledger.problems.tell(ProblemKind.LISTENER_MOVED, *listeners.lost(row), **place)
+        await ledger.problems.shown_enough(ProblemKind.LISTENER_MOVED, SHOWN_FOR, but=lost)
 
 
 async def _remove_old(ctx: Context, tenant: TenantId, standing: Standing) -> bool:
@@ -127,20 +120,19 @@ async def _remove_old(ctx: Context, tenant: TenantId, standing: Standing) -> boo
     return bool(old)
 
 
-async def _register(ctx: Context, tenant: TenantId, row: ListenerRow, known: KnownListener | None) -> None:
-    """Have Optimove send its notifications here. What it has executed before is nobody's business of ours: it is asked
-    for right before we come; where somebody else was there, right after, because whoever was told then was not us."""
+async def _register(ctx: Context, tenant: TenantId, row: ListenerRow, standing: Standing) -> None:
+    """Have Optimove send its notifications here. What it has executed before is asked for right after we come, and is
+    somebody else's, where somebody else may have been told. Where nobody was, it is ours, and the sweep finds it."""
     before: Collection[CampaignId] | None = None
+    known = standing.known.get(row.key)
     if known is not None and known.channel == (row.channel or ""):
         before = known.executed_before
-    asks = before is None and row.event_type == EventType.CHANNEL_EXECUTED
-    if asks and row.state is ListenerState.MISSING:
-        before = await _executed_before(ctx, tenant, row)
     if row.state is not ListenerState.OK:
         log.info("listener_registered", tenant=tenant, event_type=int(row.event_type), channel_id=row.channel_id)
         await ask(ctx, tenant, register_event_listener(row.event_type, row.url, row.channel_id))
-    if asks and row.state is not ListenerState.MISSING:
-        before = await _executed_before(ctx, tenant, row)
+    if before is None and row.event_type == EventType.CHANNEL_EXECUTED:
+        nobody = standing.told and listeners.told_nobody(row, standing.rows)
+        before = () if nobody else await _executed_before(ctx, tenant, row)
     async with ctx.store.tenant(tenant).transaction() as ledger:
         await ledger.listeners.keep(*row.key, row.url, channel=row.channel, worker=ctx.worker, executed_before=before)
 

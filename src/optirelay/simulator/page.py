@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable
 from html import escape
+from itertools import islice
 from typing import Any
 
+from optirelay.simulator.attributes import MADE
 from optirelay.simulator.exchange import Answer
-from optirelay.simulator.view import campaign_state, triggers
+from optirelay.simulator.view import campaign_state, preferences, triggers
 from optirelay.simulator.world import World
 
 LAST_CALLS = 50
@@ -57,8 +59,9 @@ def answer(world: World) -> Answer:
 def render(world: World) -> str:
     """The page as HTML; everything that was told is escaped."""
     parts = [
-        _section("Tenants", ("tenant", "channels", "customers"), _tenants(world)),
+        _section("Tenants", ("tenant", "channels", "customers", "gateway"), _tenants(world)),
         _section("Templates", ("tenant", "channel", "template", "name", "app"), _templates(world)),
+        _section("Apps", ("tenant", "channel", "app", "name"), _apps(world)),
         _section("Listeners", ("tenant", "event", "channel", "address"), _listeners(world)),
         _section(
             "Campaigns",
@@ -70,6 +73,10 @@ def render(world: World) -> str:
             ("tenant", "campaign", "channel", "name", "rule", "fired", "told", "answers", *RESULTS),
             _triggers(world),
         ),
+        _section("Promotions", ("tenant", "code", "name"), _promotions(world)),
+        _section("Added attributes", ("tenant", "attribute", "type", "default", "made"), _attributes(world)),
+        _section("Changed customers", ("tenant", "customer", "new values"), _changed(world)),
+        _section("Preferences", ("tenant", "channel", "app", "mode", "customers"), _preferences(world)),
         _section("Notifications", ("at", "address", "what", "tries", "answer"), _notifications(world)),
         _section(
             f"Last {LAST_CALLS} calls", ("at", "tenant", "call", "query", "status", "rows", "fault"), _calls(world)
@@ -104,6 +111,7 @@ def _tenants(world: World) -> list[tuple[Any, ...]]:
             tenant.tenant_id,
             [f"{channel_id} {name}" for channel_id, name in tenant.channels.items()],
             f"{len(tenant.customers):,}",
+            tenant.gateway,
         )
         for tenant in world.tenants.values()
     ]
@@ -115,6 +123,46 @@ def _templates(world: World) -> list[tuple[Any, ...]]:
         for tenant in world.tenants.values()
         for channel_id, templates in tenant.templates.items()
         for template_id, template in templates.items()
+    ]
+
+
+def _apps(world: World) -> list[tuple[Any, ...]]:
+    return [
+        (tenant.tenant_id, f"{channel_id} {tenant.channels.get(channel_id, '')}", app_id, name)
+        for tenant in world.tenants.values()
+        for channel_id, apps in tenant.apps.items()
+        for app_id, name in apps.items()
+    ]
+
+
+def _promotions(world: World) -> list[tuple[Any, ...]]:
+    return [(one.tenant_id, code, name) for one in world.tenants.values() for code, name in one.promotions.items()]
+
+
+def _attributes(world: World) -> list[tuple[Any, ...]]:
+    """Those that not every made customer has."""
+    return [
+        (tenant.tenant_id, one.name, one.type, one.default, "by API" if one.by_api else "with the data")
+        for tenant in world.tenants.values()
+        for one in tenant.attributes()
+        if one.name not in MADE
+    ]
+
+
+def _changed(world: World) -> list[tuple[Any, ...]]:
+    """The first of each tenant's."""
+    return [
+        (tenant.tenant_id, customer_id, [f"{name} = {value}" for name, value in changes.items()])
+        for tenant in world.tenants.values()
+        for customer_id, changes in islice(tenant.customers.changes(), LAST_CALLS)
+    ]
+
+
+def _preferences(world: World) -> list[tuple[Any, ...]]:
+    return [
+        (tenant.tenant_id, row["ChannelID"], row["AppID"], row["CommunicationMode"], f"{row['customers']:,}")
+        for tenant in world.tenants.values()
+        for row in preferences(tenant)
     ]
 
 
@@ -130,9 +178,14 @@ def _campaigns(world: World) -> list[tuple[Any, ...]]:
     rows = []
     for campaign in reversed(world.campaigns):
         shown = campaign_state(world, campaign)
-        told = (shown["state"], shown["fired_at"], f"{shown['customers']:,}", *_results(shown))
+        told = (_state(shown), shown["fired_at"], f"{shown['customers']:,}", *_results(shown))
         rows.append((shown["tenant"], shown["id"], shown["channel"], *told))
     return rows
+
+
+def _state(shown: dict[str, Any]) -> str:
+    """In words; one on hold says until when."""
+    return f"on hold until {shown['on_hold_until']}" if shown["state"] == "on_hold" else str(shown["state"])
 
 
 def _triggers(world: World) -> list[tuple[Any, ...]]:

@@ -59,16 +59,21 @@ def _tenant(tenant: Tenant) -> dict[str, Any]:
             for attribute in tenant.attributes()
         ],
         "customers_changed": sum(1 for _ in tenant.customers.changes()),
-        "preferences": [
-            {"ChannelID": channel_id, "AppID": app_id, "CommunicationMode": mode, "customers": count}
-            for (channel_id, app_id), modes in tenant.preferences.items()
-            for mode, count in sorted(Counter(modes.values()).items())
-        ],
+        "preferences": preferences(tenant),
         "promotions": [{"PromoCode": code, "PromotionName": name} for code, name in tenant.promotions.items()],
         "gateway": tenant.gateway,
         "metrics": [{**key._asdict(), "value": value} for key, value in tenant.metrics.items()],
         "interactions": [{**key._asdict(), "customers": count} for key, count in tenant.interactions.items()],
     }
+
+
+def preferences(tenant: Tenant) -> list[dict[str, Any]]:
+    """How many customers stand in which mode, channel by channel and app by app."""
+    return [
+        {"ChannelID": channel_id, "AppID": app_id, "CommunicationMode": mode, "customers": count}
+        for (channel_id, app_id), modes in tenant.preferences.items()
+        for mode, count in sorted(Counter(modes.values()).items())
+    ]
 
 
 def _listeners(tenant: Tenant) -> list[dict[str, Any]]:

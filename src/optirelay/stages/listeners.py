@@ -121,12 +121,24 @@ def old_ones(rows: Sequence[ListenerRow], is_ours: Callable[[ListenerRow], bool]
     return [key for key in keys if all(is_ours(row) for row in rows if row.key == key)]
 
 
+def told_nobody(row: ListenerRow, rows: Sequence[ListenerRow]) -> bool:
+    """Whether Optimove told nobody of campaigns on the channel id of a listener: it had none there, and none of another
+    that hears of campaigns on all channels."""
+    return row.state is ListenerState.MISSING and not any(
+        other.leads_to is not None and other.event_type in _OF_CAMPAIGNS and other.channel_id in (None, row.channel_id)
+        for other in rows
+    )
+
+
+_OF_CAMPAIGNS = (EventType.CAMPAIGN_PROCESSED, EventType.CHANNEL_EXECUTED)
+
+
 def lost(row: ListenerRow) -> tuple[str, str]:
     """What happened to a listener that had been registered, and its mend, for the operator."""
     what = f"events of type {int(row.event_type)}"
     what += "" if row.channel_id is None else f" on channel id {row.channel_id}"
     where = "was gone" if row.leads_to is None else f"led somewhere else ({host_of(row.leads_to)})"
-    mend = "It is registered again by itself, and told for an hour. See who else uses this key at Optimove"
+    mend = "It is registered again by itself. See who else uses this key at Optimove"
     meanwhile = _MEANWHILE.get(row.event_type)
     return f"Optimove's listener for {what} {where}", mend if meanwhile is None else f"{mend}. {meanwhile}"
 

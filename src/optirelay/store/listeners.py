@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from psycopg import AsyncConnection
@@ -20,7 +19,6 @@ class KnownListener:
     channel_id: int | None
     channel: str  # empty where there is none
     url: bytes  # a hash: the address holds a secret
-    moved_at: datetime | None  # when it was last found gone, or leading elsewhere; None: not lately
     executed_before: list[CampaignId] | None  # campaigns that were somebody else's; None: not known yet
     kept: bool  # another worker that is alive wants it
 
@@ -59,10 +57,6 @@ class Listeners:
             worker=worker,
             executed_before=None if executed_before is None else sorted(executed_before),
         )
-
-    async def moved(self, event_type: int, channel_id: int | None, at: datetime | None) -> None:
-        """It was found gone, or leading elsewhere; None: that was long ago."""
-        await self._sql.do("moved", event_type=event_type, channel_id=channel_id, at=at)
 
     async def forget(self, event_type: int, channel_id: int | None) -> None:
         """It is ours no longer."""

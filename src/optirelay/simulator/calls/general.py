@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from typing import Any
+from urllib.parse import unquote
 
 from optirelay.simulator.calls.call import Call, Told, check_web_address
 from optirelay.simulator.clock import utc_now
@@ -26,7 +27,10 @@ def register_event_listener(told: Told) -> None:
         if event_type in WITHOUT_CHANNEL:
             raise Refused(f"ChannelID is not allowed for EventTypeID {event_type}.")
         told.channel(channel_id)
-    url = check_web_address(fields.text("ListenerURL"), "ListenerURL")
+    url = fields.text("ListenerURL")
+    if "://" not in url:  # the older documentation's sample is percent-encoded (github nicolasramy/optimove)
+        url = unquote(url)
+    check_web_address(url, "ListenerURL")
     told.tenant.listeners[ListenerKey(event_type, channel_id)] = url
 
 

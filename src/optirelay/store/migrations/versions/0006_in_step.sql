@@ -34,7 +34,6 @@ create table listener (
   channel text not null default '', -- which of ours has that id; empty: none
   url bytea not null,               -- the hash of the address that Optimove has
   wanted_by text not null,          -- the worker that wanted it last: as long as it lives nobody removes the listener
-  moved_at timestamptz,             -- when it was last found gone, or leading elsewhere
-  executed_before text[],           -- of a scheduled channel id: campaigns that Optimove had executed when we came, somebody else's; null: not known yet
+  executed_before text[],           -- of a scheduled channel id: campaigns that were executed when we came, and of which somebody else was told; null: not known yet
   unique nulls not distinct (tenant, event_type, channel_id)
 );
