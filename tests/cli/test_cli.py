@@ -459,11 +459,11 @@ def test_check_online_tells_what_is_wrong_at_optimove(terminal: Terminal, databa
     terminal.write(settings(database=database))
     ran = terminal.run("check", "--online", "--json")
     assert ran.status == 1
-    assert [fault["key"] for fault in ran.document] == ["tenants.acme.api_url"]
+    assert [fault["key"] for fault in ran.document] == ["service.public_url", "tenants.acme.api_url"]
     with Simulator(scenario=scenario()) as optimove:
         terminal.write(settings(database=database, optimove=optimove.url, key="wrong"))
         ran = terminal.run("check", "--online", "--json")
-        assert [fault["key"] for fault in ran.document] == ["tenants.acme.api_key"]
+        assert [fault["key"] for fault in ran.document] == ["service.public_url", "tenants.acme.api_key"]
         terminal.write(settings(database=database, optimove=optimove.url))
         ran = terminal.run("check", "--online", "--json")
         assert {fault["key"] for fault in ran.document} == {"service.public_url"}

@@ -84,6 +84,13 @@ async def test_a_channel_id_that_optimove_does_not_know_is_found(make_settings: 
         )
         found = {key for key, problem in await told(house, settings) if "ChannelID" in problem}
         assert found == {f"tenants.acme.channels.wrong.{kind}_id" for kind in ("scheduled", "triggered")}
+        async with runtime.open_context(settings, settings.service.database) as ctx:
+            mends = [fault["mend"] for fault in await operate.probe_online(ctx) if fault["key"] in found]
+            assert all("it has 504 (" in mend for mend in mends)  # this key may ask for them
+            await house.fault("GetExecutionChannels", "forbidden", times=2)
+            mends = [fault["mend"] for fault in await operate.probe_online(ctx) if fault["key"] in found]
+            assert mends == ["Write the number that Optimove told you for this channel"] * 2
+        assert "key_refused" not in await house.problems()
 
 
 async def test_attributes_that_cannot_be_read_are_found_where_there_is_a_campaign(make_settings: MakeSettings) -> None:

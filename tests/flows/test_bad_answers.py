@@ -157,13 +157,18 @@ async def test_lists_are_brought_in_step_after_any_bad_answer(make_settings: Mak
             for call, outcomes in calls.items():
                 if expected := outcomes.get(fault):
                     await ends(pipeline.sync.run(house.ctx, ACME), expected, f"{call} {fault}")
-                    assert await house.problems() == PROBLEMS[expected], f"{call} {fault}"
+                    assert await told_beside_the_move(house) == PROBLEMS[expected], f"{call} {fault}"
             await pipeline.sync.run(house.ctx, ACME)
-            assert await house.problems() == set(), fault
+            assert await told_beside_the_move(house) == set(), fault
             assert await listeners(house) == ours
             listed = await house.ctx.optimove[ACME].send(get_channel_templates(504))
             assert [row.template_id for row in listed] == list(range(1, number + 1))
         assert (await house.optimove.get("/_sim/state")).json()["faults"] == []
+
+
+async def told_beside_the_move(house: House) -> set[str]:
+    """What the operator is told, but that a listener led elsewhere."""
+    return await house.problems() - {"listener_moved"}
 
 
 async def listeners(house: House) -> list[Any]:

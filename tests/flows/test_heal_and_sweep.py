@@ -241,6 +241,11 @@ async def test_what_was_executed_before_we_listened_is_somebody_elses(make_setti
         await house.fire(theirs)
         await sweep(house)  # nobody listens yet
         await register(house, 13, 504)  # somebody else does
+        await house.fault("GetExecutedCampaignsByChannel", "error_before")
+        await operate.sync_listeners(house.ctx)
+        assert (await listeners(house))[13, 504].startswith(house.web_url)
+        await sweep(house)  # we listen, and do not know yet what was before
+        assert await known(house) == []
         await operate.sync_listeners(house.ctx)
         ours = await house.plan()
         await house.fire(ours, events=[])
@@ -304,6 +309,7 @@ async def test_each_channel_is_swept_by_itself_and_a_cancel_counts_on_all(make_s
         await house.cancel(cancelled)
         await by_hand.accepted(house, 3)
         assert await known(house) == [lost_on_late, cancelled]
+        await house.fault("GetExecutedCampaignsByChannel", "forbidden")  # on the first channel: the second is swept
         await sweep(house)
         assert await known(house) == [lost_on_late, cancelled, lost_on_late]
         assert await house.problems() == set()

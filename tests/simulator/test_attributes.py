@@ -1,6 +1,5 @@
 """Attributes and preferences of customers: changed, added, erased, and told later what came of it."""
 
-import asyncio
 from typing import Any
 
 import httpx2
@@ -37,6 +36,7 @@ async def test_new_values_are_read_everywhere_and_told_to_be_there(
 ) -> None:
     await optimove.post("/_sim/campaigns", json={"id": 1, "channel": 504, "templates": [17], "customers": ["C-1"]})
     await optimove.post("/_sim/campaigns/1/fire")
+    await optimove.post(UPDATE, json=update(("C-1", "TIER", "Bronze"), ("C-000002", "TIER", None)))
     changes = (("C-1", "TIER", "Gold"), ("C-000001", "BALANCE", "-12.50"))
     answer = await optimove.post(UPDATE, json=update(*changes, url=listener.url))
     (result,) = await listener.until(1)
@@ -55,6 +55,7 @@ async def test_new_values_are_read_everywhere_and_told_to_be_there(
     ]
     assert (await optimove.get("/_sim/attributes?current=1")).json() == [
         {"tenant": 7001, "CustomerID": "C-1", "Attributes": {"TIER": "Gold"}},
+        {"tenant": 7001, "CustomerID": "C-000002", "Attributes": {"TIER": None}},
         {"tenant": 7001, "CustomerID": "C-000001", "Attributes": {"BALANCE": "-12.50"}},
     ]
     assert (await optimove.get("/_sim/callbacks")).json()[0]["body"] == result
@@ -127,12 +128,15 @@ async def test_results_come_late_or_never_and_an_answer_may_be_202(
     await optimove.post("/_sim/quirks", json={"attribute_callbacks": "never", "update_status": 202})
     answer = await optimove.post(UPDATE, json=update(("C-1", "TIER", "a"), url=f"{listener.url}/never"))
     assert answer.status_code == 202
-    await optimove.post("/_sim/quirks", json={"attribute_callbacks": "late", "late_seconds": 0.4})
-    await optimove.post(UPDATE, json=update(("C-1", "TIER", "b"), url=f"{listener.url}/late"))
-    await asyncio.sleep(0.1)
-    assert listener.heard == []
-    await listener.until(1)
-    assert [path for path, _ in listener.heard] == ["/late"]
+    for quirks, path in (
+        ({"attribute_callbacks": "late", "late_seconds": 3600}, "/late"),
+        ({"late_seconds": 0}, "/at-once"),
+        ({"attribute_callbacks": "soon"}, "/soon"),
+    ):
+        await optimove.post("/_sim/quirks", json=quirks)
+        await optimove.post(UPDATE, json=update(("C-1", "TIER", "b"), url=f"{listener.url}{path}"))
+    await listener.until(2)
+    assert {path for path, _ in listener.heard} == {"/at-once", "/soon"}
 
 
 async def test_a_failure_that_is_told_later_is_for_calls_that_tell_later(

@@ -1,6 +1,7 @@
 """People made from a seed: the same again, mostly ordinary, some not, and reachable by nobody."""
 
 import re
+from datetime import date
 
 import pytest
 
@@ -61,3 +62,22 @@ def test_people_are_added_at_the_end_or_replaced() -> None:
     assert [people.at(number).customer_id for number in range(len(people))] == ["C-000001", "C-000002", "VIP"]
     assert people.at(1).attributes == {"EMAIL": "two@example.com"}
     assert people.at(2).attributes == {"EMAIL": "vip@example.com"}
+
+
+def test_changes_lie_over_a_customer_until_it_is_replaced() -> None:
+    people, monday, tuesday = Customers("7:7001", 2, {"OPT_IN": "no"}), date(2031, 4, 7), date(2031, 4, 8)
+    people.put(Customer("VIP", {"TIER": "Silver"}))
+    for position, tier, day in (
+        (2, "Bronze", monday),
+        (2, "Iron", tuesday),
+        (2, "Gold", tuesday),
+        (0, "Gold", tuesday),
+    ):
+        people.change(position, {"TIER": tier}, day)
+    assert people.at(2).attributes == {"OPT_IN": "no", "TIER": "Gold"}
+    assert people.at(1).attributes["OPT_IN"] == "no"
+    changed = [(customer.customer_id, before) for customer, before in people.changed("TIER", tuesday)]
+    assert changed == [("C-000001", None), ("VIP", "Bronze")]
+    assert list(people.changed("TIER", monday)) == []
+    people.put(Customer("VIP", {"TIER": "None"}))
+    assert people.at(2).attributes["TIER"] == "None"

@@ -153,6 +153,8 @@ async def test_each_key_has_a_budget_and_statuses_of_refusals_can_be_chosen(opti
     admin = [(await optimove.get(path, headers={"X-API-KEY": "admin-key"})).status_code for _ in range(3)]
     assert (statuses, admin) == ([401, 401, 429], [200, 200, 429])
     assert (await optimove.get(path, headers={"X-API-KEY": "none"})).status_code == 403
+    await optimove.post("/_sim/tenants", json=TENANT)  # what was called before counts all the same
+    assert (await optimove.get(path)).status_code == 429
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,17 @@ def test_a_signal_stops_it_cleanly(number: int) -> None:
     assert (process.returncode, complaints) == (0, b"")
 
 
+def test_the_command_loads_nothing_of_the_service() -> None:
+    code = (
+        "import sys; from optirelay.cli import main; from optirelay.simulator import Simulator\n"
+        "with Simulator(): print(sorted({name.split('.')[0] for name in sys.modules} | set(sys.modules)))"
+    )
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60).stdout
+    assert "'optirelay.simulator.server'" in loaded
+    for name in ("optirelay.engine", "optirelay.settings", "optirelay.optimove", "psycopg", "pydantic", "structlog"):
+        assert f"'{name}'" not in loaded, name
+
+
 async def test_it_stops_soon_although_an_answer_is_waited_for() -> None:
     async with Simulator() as simulator, httpx2.AsyncClient(base_url=simulator.url) as client:
         await client.post("/_sim/faults", json={"call": "GetChannelTemplates", "fault": "slow", "seconds": 60})

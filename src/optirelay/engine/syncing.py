@@ -84,7 +84,7 @@ async def _tell_lost(ctx: Context, tenant: TenantId, standing: Standing) -> None
             known = standing.known.get(row.key)
             if known is None or row.state is ListenerState.OK or (row.leads_to and known.leads_to(row.leads_to)):
                 continue
-            log.warning("listener_lost", tenant=tenant, event_type=row.event_type, channel_id=row.channel_id)
+            log.warning("listener_lost", tenant=tenant, event_type=int(row.event_type), channel_id=row.channel_id)
             lost.append(_subject(row.key))
             place = {"channel": row.channel or "", "subject": lost[-1]}
             await ledger.problems.tell(ProblemKind.LISTENER_MOVED, *listeners.lost(row), **place)

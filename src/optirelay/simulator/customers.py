@@ -118,6 +118,11 @@ class Customers:
             if day == today and customer.attributes.get(name) != before:
                 yield customer, before
 
+    @property
+    def changed_count(self) -> int:
+        """How many were changed."""
+        return len(self._changes)
+
     def changes(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
         """The ids of changed customers, each with what was changed."""
         return ((self._unchanged(position).customer_id, changes) for position, changes in self._changes.items())

@@ -58,7 +58,7 @@ def _tenant(tenant: Tenant) -> dict[str, Any]:
             }
             for attribute in tenant.attributes()
         ],
-        "customers_changed": sum(1 for _ in tenant.customers.changes()),
+        "customers_changed": tenant.customers.changed_count,
         "preferences": preferences(tenant),
         "promotions": [{"PromoCode": code, "PromotionName": name} for code, name in tenant.promotions.items()],
         "gateway": tenant.gateway,
