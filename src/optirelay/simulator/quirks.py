@@ -44,8 +44,8 @@ class Quirks:
     delete_unknown: str = "ignore"
     #: Whether GetExecutedCampaignsByChannel names a campaign that was cancelled after it ran: not documented.
     executed_cancelled: str = "listed"
-    #: What a key that is missing or wrong gets. https://developer.optimove.com/docs/authentication-guide names no status;
-    #: these are what the older tokens had (https://developer.optimove.com/docs/general-information).
+    #: What a key that is missing or wrong gets: https://developer.optimove.com/docs/authentication-guide names no
+    #: status; these are what the older tokens had (https://developer.optimove.com/docs/general-information).
     unauthorized_status: int = 401
     #: Likewise, for a key that may not do this.
     forbidden_status: int = 403
