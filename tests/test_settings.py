@@ -332,6 +332,9 @@ FAULTS = [
     (f"{KEY}.tries", "0", "from 1 to 100", ""),
     (f"{KEY}.tries", "101", "from 1 to 100", ""),
     (f"{KEY}.only_to", '"*@acme.example"', "no list", ""),
+    (f"{KEY}.apps", '"ios-main"', "no table", "ios-main"),
+    (f"{KEY}.apps", '{ ios-main = "Acme iOS" }', 'only for kind = "push"', "Remove it"),
+    ("tenants.acme.optimove.rename", '"delete"', "not known here", "delete_then_add"),
     (f"{KEY}.require_opt_in", '"yes"', "neither true nor false", "without quotes"),
     (f"{KEY}.require_opt_in", "1", "neither true nor false", ""),
     (f"{KEY}.callback_secret", '"seven77"', "shorter than 8 characters", "optirelay init"),
@@ -424,6 +427,18 @@ def test_a_sender_id_is_any_line_and_need_not_be(kind: str, provider: str) -> No
     whole["tenants"]["acme"]["channels"]["news"] |= {"from": " Acme <3 ", "only_to": ["+336*", "token-?"]}
     channel = news(read(whole, path=Path("x.toml")))
     assert (channel.sender, channel.only_to) == ("Acme <3", ("+336*", "token-?"))
+
+
+def test_a_push_channel_has_apps_by_id() -> None:
+    whole = webhook_document(kind="push", apps={"ios-main": "Acme iOS", "com.acme.app": "Acme"})
+    assert news(read(whole, path=Path("x.toml"))).apps == {"ios-main": "Acme iOS", "com.acme.app": "Acme"}
+    for apps, problem in (
+        ({" ios": "Acme"}, "is no app's id"),
+        ({"": "Acme"}, "is no app's id"),
+        ({"ios": " "}, "the name of ios"),
+        ({"ios": 5}, "the name of ios"),
+    ):
+        assert problem in only_fault(webhook_document(kind="push", apps=apps)).problem
 
 
 def test_what_a_pattern_looks_like_depends_on_the_kind() -> None:

@@ -85,7 +85,7 @@ def _carried(at: tuple[str, ...], channel: Table, kind: object, provider: str) -
     if kind == "email" and provider not in SILENT_PROVIDERS and "from" not in channel:
         mend = 'Write one such as "Acme <news@acme.example>"'
         yield Fault(dotted((*at, "from")), f'needed with provider = "{provider}"', mend)
-    if kind != ChannelKind.PUSH and channel.get("apps"):
+    if kind != ChannelKind.PUSH and isinstance(channel.get("apps"), dict) and channel["apps"]:
         yield Fault(dotted((*at, "apps")), 'only for kind = "push"', "Remove it")
     if kind in OTHER_KINDS and provider == "smtp":
         mend = 'Write kind = "email", or provider = "webhook"'
