@@ -78,8 +78,6 @@ def before(
 ) -> None:
     """Options before the command."""
     ctx.obj = config
-    if ctx.invoked_subcommand != "simulate":  # it logs nothing, and starts the sooner without
-        _log_errors_alone()
 
 
 def _log_errors_alone() -> None:
@@ -91,6 +89,8 @@ def _log_errors_alone() -> None:
 
 def main() -> None:
     """The program: one command, then its exit status."""
+    if sys.argv[1:2] != ["simulate"]:  # it logs nothing, and starts the sooner without
+        _log_errors_alone()
     status = run_command(sys.argv[1:])
     try:
         sys.stdout.flush()
