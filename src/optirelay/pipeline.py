@@ -36,7 +36,7 @@ from optirelay.errors import TryLater
 from optirelay.model import CampaignId, CampaignState, ChannelName, ProblemKind, TenantId, day_of
 from optirelay.model import Notification as Told
 from optirelay.optimove import SendDetailsPage
-from optirelay.stages import campaigns, messages, notifications, recipients
+from optirelay.stages import campaigns, listeners, messages, notifications, recipients
 from optirelay.store import Ledger, Notification
 from optirelay.store.batches import LockedBatch, TakenBatch
 from optirelay.store.campaigns import Reading
@@ -113,7 +113,8 @@ async def _carry_out(ctx: Context, ledger: Ledger, step: campaigns.Step, told: T
         case campaigns.CallOff(campaign_id):
             await _call_off(ctx, ledger, campaign_id, received_at)
         case campaigns.Kept(kind, problem, mend) if kind is not None:
-            await ledger.problems.tell(kind, problem, mend, subject=str(told.channel_id or f"type {told.event_type}"))
+            subject = listeners.subject_of((told.event_type, told.channel_id))
+            await ledger.problems.tell(kind, problem, mend, subject=subject)
         case _:
             log.info("notification_kept", tenant=ledger.tenant, event_type=told.event_type)
 

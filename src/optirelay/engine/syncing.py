@@ -50,8 +50,8 @@ async def sync_listeners(ctx: Context, tenant: TenantId) -> list[ListenerRow]:
         for row in standing.wanted:
             await _register(ctx, tenant, row, standing)
         async with ctx.store.tenant(tenant).transaction() as ledger:
-            for row in standing.rows:
-                await ledger.problems.mended(ProblemKind.UNKNOWN_CHANNEL_ID, subject=str(row.channel_id))
+            for row in standing.wanted:
+                await ledger.problems.mended(ProblemKind.UNKNOWN_CHANNEL_ID, subject=listeners.subject_of(row.key))
             await done_after_all(ledger, "RegisterEventListener")
         changed = any(row.state is not ListenerState.OK for row in standing.wanted)
         return await look_at_listeners(ctx, tenant) if changed else standing.rows
@@ -85,7 +85,7 @@ async def _tell_lost(ctx: Context, tenant: TenantId, standing: Standing) -> None
             if known is None or row.state is ListenerState.OK or (row.leads_to and known.leads_to(row.leads_to)):
                 continue
             log.warning("listener_lost", tenant=tenant, event_type=int(row.event_type), channel_id=row.channel_id)
-            lost.append(_subject(row.key))
+            lost.append(listeners.subject_of(row.key))
             place = {"channel": row.channel or "", "subject": lost[-1]}
             await ledger.problems.tell(ProblemKind.LISTENER_MOVED, *listeners.lost(row), **place)
         await ledger.problems.shown_enough(ProblemKind.LISTENER_MOVED, SHOWN_FOR, but=lost)
@@ -114,7 +114,7 @@ async def _remove_old(ctx: Context, tenant: TenantId, standing: Standing) -> boo
     async with ctx.store.tenant(tenant).transaction() as ledger:
         for key in known.keys() - wanted - kept - left:
             await ledger.listeners.forget(*key)
-            await ledger.problems.mended(ProblemKind.LISTENER_MOVED, subject=_subject(key))
+            await ledger.problems.mended(ProblemKind.LISTENER_MOVED, subject=listeners.subject_of(key))
         if not left:
             await done_after_all(ledger, "UnregisterEventListener")
     return bool(old)
@@ -147,11 +147,6 @@ async def _executed_before(ctx: Context, tenant: TenantId, row: ListenerRow) -> 
     except OptirelayError as error:
         log.warning("executed_not_told", tenant=tenant, channel_id=row.channel_id, why=str(error))
         return None
-
-
-def _subject(key: listeners.Key) -> str:
-    event_type, channel_id = key
-    return f"type {int(event_type)}" + ("" if channel_id is None else f" {channel_id}")
 
 
 async def tell_behind(ctx: Context, tenant: TenantId, sentences: Sequence[str]) -> None:

@@ -39,6 +39,12 @@ class ListenerRow:
         return self.event_type, self.channel_id
 
 
+def subject_of(key: Key) -> str:
+    """What a problem with a listener, or with a notification of it, is about."""
+    event_type, channel_id = key
+    return f"type {int(event_type)}" + ("" if channel_id is None else f" {channel_id}")
+
+
 def wanted(tenant: TenantSettings, public_url: str) -> list[ListenerRow]:
     """What a tenant needs: executed (13) for each scheduled channel id, triggered (11) for each triggered one,
     cancelled (4) once, and `listen_also`."""
