@@ -90,7 +90,10 @@ ASK_OPTIMOVE = (("listeners", "list"), ("listeners", "sync"), ("templates", "lis
 
 FORKS = """\
 import gc, json, os, sys
+from importlib import import_module
 from optirelay.cli import main as program
+for module in ("cli.setup", *(f"cli.{group}" for group in program.GROUPS), "logs"):
+    import_module(f"optirelay.{module}")
 gc.freeze()  # what is imported is not looked through again when a command ends
 for line in sys.stdin:
     request = json.loads(line)
