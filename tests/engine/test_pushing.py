@@ -325,10 +325,13 @@ async def test_apps_are_told_before_their_templates_and_go_after_them(make_setti
         assert await operate.sync_templates(house.ctx) == []
         gone = [call["body"] for call in await house.sim("calls") if call["call"] == "DeleteChannelApps"]
         assert gone == [[{"ChannelID": 506, "AppID": "tv"}]]
+        await house.fault("DeleteChannelApps", "cut_after")
+        assert (await house.optimove.post("/_sim/quirks", json={"delete_unknown": "error"})).status_code == 200
         without = PUSH_FILE.replace(b"app: ios-main\n", b"")
         assert [*(await operate.push_templates(house.ctx, "acme", {"ping.liquid": without})).behind] == []
         gone = [call["body"] for call in await house.sim("calls") if call["call"] == "DeleteChannelApps"]
-        assert gone[1:] == [[{"ChannelID": 506, "AppID": "ios-main"}]]
+        assert gone[1:] == [[{"ChannelID": 506, "AppID": "ios-main"}]] * 2  # of the first no answer came
+        assert await house.problems() == set()
         (template,) = (await house.sim("templates"))[-1:]
         assert template["body"] == [{"TemplateID": 17, "TemplateName": "Ping"}]
 

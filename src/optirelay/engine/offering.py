@@ -7,6 +7,7 @@ import structlog
 
 from optirelay.engine.context import Context, ask
 from optirelay.engine.troubles import done_after_all, tell_drift
+from optirelay.errors import GiveUp
 from optirelay.model import AppId, CampaignId, ChannelName, ProblemKind, TemplateContent, TemplateId, TenantId
 from optirelay.optimove import (
     MAX_APPS,
@@ -183,10 +184,11 @@ async def _change(ctx: Context, tenant: TenantId, one: OneList, *, prune: bool, 
     seen = [
         ToldTemplate(one.channel_id, state.template_id, state.name, state.app)
         for state in one.states
-        if state.state is lists.Standing.OK
+        if state.state is lists.Standing.OK and not state.told
     ]
-    async with ctx.store.tenant(tenant).transaction() as ledger:
-        await ledger.templates.tell(seen)
+    if seen:
+        async with ctx.store.tenant(tenant).transaction() as ledger:
+            await ledger.templates.tell(seen)
     return bool(changes)
 
 
@@ -237,7 +239,10 @@ async def _delete_apps(ctx: Context, tenant: TenantId) -> None:
     for channel_id, change in await _app_changes(ctx, tenant):
         for start in range(0, len(change.delete), MAX_APPS):
             part = change.delete[start : start + MAX_APPS]
-            await ask(ctx, tenant, delete_channel_apps(channel_id, part))
+            try:
+                await ask(ctx, tenant, delete_channel_apps(channel_id, part), tells_refusal=False)
+            except GiveUp as error:  # it is not there, as where the answer to an earlier call was lost
+                log.warning("apps_not_deleted", tenant=tenant, channel_id=channel_id, app_ids=part, why=str(error))
             async with ctx.store.tenant(tenant).transaction() as ledger:
                 await ledger.templates.untell_apps(channel_id, part)
 

@@ -168,14 +168,14 @@ async def done_after_all(ledger: Ledger, *calls: str) -> None:
 
 async def tell_drift(ledger: Ledger, drifted: Sequence[tuple[ChannelName, int, TemplateState]]) -> None:
     """Templates that somebody changed or deleted at Optimove, in the list of a channel id; they were put back."""
-    for channel, channel_id, state in drifted:
+    subjects = [f"{channel_id} {state.template_id}" for _, channel_id, state in drifted]
+    for (channel, channel_id, state), subject in zip(drifted, subjects, strict=True):
         how = "was gone from" if state.listed is None else "had another name or app in"
         await ledger.problems.tell(
             ProblemKind.TEMPLATE_DRIFT,
             f"Template {state.template_id} of channel {channel} {how} Optimove's list of channel {channel_id}",
             "It was put back. See who else changes templates at Optimove, another system with a key of its own perhaps",
             channel=channel,
-            subject=f"{channel_id} {state.template_id}",
+            subject=subject,
         )
-    new = [f"{channel_id} {state.template_id}" for _, channel_id, state in drifted]
-    await ledger.problems.shown_enough(ProblemKind.TEMPLATE_DRIFT, SHOWN_FOR, but=new)
+    await ledger.problems.shown_enough(ProblemKind.TEMPLATE_DRIFT, SHOWN_FOR, but=subjects)

@@ -54,8 +54,13 @@ class TemplateState:
     state: Standing
     app: AppId | None = None
     listed: str | None = None  # its name at Optimove; None: it is not there
-    drifted: bool = False  # it was there as it is ours, and somebody else changed that
+    told: bool = False  # as far as we know it is there as it is ours
     dropped: bool = False  # it was ours, and is to go
+
+    @property
+    def drifted(self) -> bool:
+        """Whether it was there as it is ours, and somebody else changed that."""
+        return self.told and self.state is not Standing.OK
 
 
 def compare(
@@ -84,7 +89,6 @@ def _state(ours: Kept, listed: Listed | None, told: Listed | None) -> TemplateSt
         app = listed.app or (told and told.app)
         same = (listed.name, app) == (ours.name, ours.app)
         standing = Standing.OK if same else Standing.RENAMED
-    was_there = told is not None and (told.name, told.app) == (ours.name, ours.app)
     return TemplateState(
         ours.template_id,
         ours.name,
@@ -92,7 +96,7 @@ def _state(ours: Kept, listed: Listed | None, told: Listed | None) -> TemplateSt
         standing,
         app=ours.app,
         listed=None if listed is None else listed.name,
-        drifted=was_there and standing is not Standing.OK,
+        told=told is not None and (told.name, told.app) == (ours.name, ours.app),
     )
 
 

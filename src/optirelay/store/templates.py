@@ -103,15 +103,14 @@ class Templates:
         return await self._sql.rows(ToldTemplate, "told_templates")
 
     async def tell(self, rows: Sequence[ToldTemplate]) -> None:
-        """A list of Optimove's holds these now; all are of one channel id."""
-        if rows:
-            await self._sql.do(
-                "tell_templates",
-                channel_id=rows[0].channel_id,
-                template_ids=[row.template_id for row in rows],
-                names=[row.name for row in rows],
-                apps=[row.app for row in rows],
-            )
+        """A list of Optimove's holds these now: at least one, all of one channel id."""
+        await self._sql.do(
+            "tell_templates",
+            channel_id=rows[0].channel_id,
+            template_ids=[row.template_id for row in rows],
+            names=[row.name for row in rows],
+            apps=[row.app for row in rows],
+        )
 
     async def untell(self, channel_id: int, template_ids: Sequence[TemplateId]) -> None:
         """A list of Optimove's does not hold these any more."""
