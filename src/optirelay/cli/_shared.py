@@ -18,27 +18,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from optirelay.cli._basics import (
-    FAILED as FAILED,
-)
-from optirelay.cli._basics import (
-    INTERRUPTED as INTERRUPTED,
-)
-from optirelay.cli._basics import (
-    WRONG_USE as WRONG_USE,
-)
-from optirelay.cli._basics import (
-    AsJson as AsJson,
-)
-from optirelay.cli._basics import (
-    Config as Config,
-)
-from optirelay.cli._basics import (
-    complain as complain,
-)
-from optirelay.cli._basics import (
-    say as say,
-)
+from optirelay.cli._basics import FAILED, WRONG_USE, complain, say
 from optirelay.engine import operate, runtime
 from optirelay.engine.context import Context
 from optirelay.errors import NeedsOperator

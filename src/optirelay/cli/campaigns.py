@@ -7,22 +7,18 @@ from typing import Annotated, Any, Protocol, TypeVar
 import typer
 from rich.table import Table
 
+from optirelay.cli._basics import FAILED, AsJson, Config, complain, say
 from optirelay.cli._shared import (
-    FAILED,
-    AsJson,
     Campaign,
     Channel,
-    Config,
     Kind,
     Tenant,
     cell,
-    complain,
     console,
     meant,
     print_json,
     print_rows,
     run,
-    say,
     settings_of,
     written_to,
     zone_of,

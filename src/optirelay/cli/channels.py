@@ -4,19 +4,8 @@ from typing import Annotated
 
 import typer
 
-from optirelay.cli._shared import (
-    FAILED,
-    AsJson,
-    Config,
-    Tenant,
-    complain,
-    print_json,
-    print_rows,
-    refuse_to_choose,
-    run,
-    say,
-    settings_of,
-)
+from optirelay.cli._basics import FAILED, AsJson, Config, complain, say
+from optirelay.cli._shared import Tenant, print_json, print_rows, refuse_to_choose, run, settings_of
 from optirelay.engine import operate
 from optirelay.settings import Settings
 

@@ -4,21 +4,16 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from optirelay.cli._basics import FAILED, WRONG_USE, AsJson, Config, complain, say
 from optirelay.cli._shared import (
-    FAILED,
-    WRONG_USE,
-    AsJson,
-    Config,
     Kind,
     Tenant,
-    complain,
     kind_of_what,
     one_kind,
     one_tenant,
     print_json,
     print_rows,
     run,
-    say,
     settings_of,
 )
 from optirelay.engine import operate

@@ -4,7 +4,8 @@ from typing import Any
 
 import typer
 
-from optirelay.cli._shared import FAILED, AsJson, Config, Tenant, print_json, print_rows, run, settings_of
+from optirelay.cli._basics import FAILED, AsJson, Config
+from optirelay.cli._shared import Tenant, print_json, print_rows, run, settings_of
 from optirelay.engine import operate
 from optirelay.settings import Settings
 

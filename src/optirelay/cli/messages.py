@@ -4,20 +4,8 @@ from typing import Annotated, Any
 
 import typer
 
-from optirelay.cli._shared import (
-    FAILED,
-    AsJson,
-    Channel,
-    Config,
-    Kind,
-    Tenant,
-    complain,
-    meant,
-    print_json,
-    print_rows,
-    run,
-    settings_of,
-)
+from optirelay.cli._basics import FAILED, AsJson, Config, complain
+from optirelay.cli._shared import Channel, Kind, Tenant, meant, print_json, print_rows, run, settings_of
 from optirelay.engine import operate
 from optirelay.engine.context import Context
 

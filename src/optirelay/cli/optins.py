@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from optirelay.cli._shared import AsJson, Config, Tenant, print_json, print_rows, run, settings_of, the_tenant
+from optirelay.cli._basics import AsJson, Config
+from optirelay.cli._shared import Tenant, print_json, print_rows, run, settings_of, the_tenant
 from optirelay.engine import operate
 
 app = typer.Typer(help="What customers said of channels.", no_args_is_help=True)

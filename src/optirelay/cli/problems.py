@@ -2,7 +2,8 @@
 
 import typer
 
-from optirelay.cli._shared import AsJson, Config, Tenant, print_json, print_rows, run, settings_of
+from optirelay.cli._basics import AsJson, Config
+from optirelay.cli._shared import Tenant, print_json, print_rows, run, settings_of
 from optirelay.engine import operate
 
 app = typer.Typer(help="What is wrong, and what mends it.", no_args_is_help=True)

@@ -4,19 +4,8 @@ from typing import Annotated
 
 import typer
 
-from optirelay.cli._shared import (
-    FAILED,
-    Config,
-    Kind,
-    Tenant,
-    complain,
-    kind_of_what,
-    one_kind,
-    one_tenant,
-    run,
-    say,
-    settings_of,
-)
+from optirelay.cli._basics import FAILED, Config, complain, say
+from optirelay.cli._shared import Kind, Tenant, kind_of_what, one_kind, one_tenant, run, settings_of
 from optirelay.engine import operate
 from optirelay.engine.context import Context
 

@@ -9,18 +9,8 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from optirelay.cli._shared import (
-    FAILED,
-    WRONG_USE,
-    AsJson,
-    Config,
-    complain,
-    console,
-    print_json,
-    run,
-    say,
-    settings_of,
-)
+from optirelay.cli._basics import FAILED, WRONG_USE, AsJson, Config, complain, say
+from optirelay.cli._shared import console, print_json, run, settings_of
 from optirelay.engine import operate, runtime
 from optirelay.errors import OptirelayError
 from optirelay.settings import BadSettings, example

@@ -4,19 +4,8 @@ from typing import Annotated
 
 import typer
 
-from optirelay.cli._shared import (
-    FAILED,
-    AsJson,
-    Config,
-    Tenant,
-    complain,
-    print_json,
-    print_rows,
-    run,
-    say,
-    settings_of,
-    the_tenant,
-)
+from optirelay.cli._basics import FAILED, AsJson, Config, complain, say
+from optirelay.cli._shared import Tenant, print_json, print_rows, run, settings_of, the_tenant
 from optirelay.engine import operate
 
 app = typer.Typer(help="Addresses that nobody writes to.", no_args_is_help=True)

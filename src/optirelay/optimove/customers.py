@@ -238,7 +238,7 @@ def _paged(
 
 
 def _read_execution_detail(row: Mapping[str, Any], asked: int) -> ExecutionDetail:
-    time = row.get("scheduletime") or row.get("scheduledtime")  #: the first is what this call was seen to write
+    time = row.get("scheduletime") or row.get("scheduledtime")  # the first is what this call was seen to write
     return ExecutionDetail(
         read_customer(row),
         read_optional_id(row.get("actionid"), "ActionID"),
