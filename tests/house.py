@@ -27,6 +27,12 @@ NEWSLETTER = ChannelName("newsletter")
 SOON = 60.0  # seconds; nothing here takes longer, on a busy machine neither
 
 
+def free_port() -> int:
+    """A port of this machine that nobody listens at, nor a moment ago sent from."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return int(listening.getsockname()[1])
+
+
 @dataclass
 class House:
     """What a flow test does and looks at."""

@@ -27,7 +27,7 @@ import psycopg
 import pytest
 from tests.channels.smtp_servers import Act, ScriptedServer
 from tests.conftest import LISTENER_SECRET, TEMPLATE, MakeSettings, at_database
-from tests.house import open_house
+from tests.house import free_port, open_house
 
 from optirelay import __version__
 from optirelay.cli.later import LATER
@@ -738,11 +738,6 @@ def is_ready(port: int) -> bool:
         return httpx2.get(f"http://127.0.0.1:{port}/readyz", trust_env=False).status_code == 200
     except httpx2.TransportError:
         return False
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
 
 
 def announce(optimove: "httpx2.Client", campaign: str, *, channel: int = 504, template_id: int = 17) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import signal
-import socket
 import sys
 import time
 from collections import Counter
@@ -17,6 +16,7 @@ import psutil
 import pytest
 from tests.channels.smtp_servers import Mailbox, aiosmtpd_server
 from tests.conftest import LISTENER_SECRET
+from tests.house import free_port
 
 from optirelay.engine import operate, runtime
 from optirelay.engine.context import Context
@@ -142,11 +142,6 @@ class Place:
         to = Counter(recipient for envelope in self.mailbox.envelopes for recipient in envelope.rcpt_tos)
         assert max(to.values()) == 1
         assert len(to) == shape["accepted"] == PEOPLE
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return int(listening.getsockname()[1])
 
 
 @asynccontextmanager
