@@ -38,7 +38,7 @@ from optirelay.settings import (
     load,
     read,
 )
-from optirelay.settings._keys import CHANNEL, DOCUMENT, OPTIMOVE, SERVICE, TENANT, Room
+from optirelay.settings._keys import DOCUMENT, Room
 
 KEY = "tenants.acme.channels.news"
 LISTENER = "a-listener-secret-0"
@@ -536,20 +536,6 @@ def test_what_stands_in_a_list_is_named_by_its_place() -> None:
     assert [fault.key for fault in faults] == ["tenants.acme.listener_secret[1]"]
 
 
-UNBUILT = [
-    *[("service", key) for key in sorted(SERVICE.unbuilt)],
-    *[("tenants.acme", key) for key in sorted(TENANT.unbuilt)],
-    *[("tenants.acme.optimove", key) for key in sorted(OPTIMOVE.unbuilt)],
-    *[(KEY, key) for key in sorted(CHANNEL.unbuilt)],
-]
-
-
-@pytest.mark.parametrize(("table", "key"), UNBUILT)
-def test_a_setting_that_is_not_built_yet_is_refused_as_such(table: str, key: str) -> None:
-    expected = Fault(f"{table}.{key}", "not built yet in this version", "Remove it")
-    assert only_fault(with_line(f"{table}.{key}", '"anything"')) == expected
-
-
 @pytest.mark.parametrize("report", ["save_event", "both"])
 def test_events_need_an_address_and_a_token(report: str) -> None:
     whole = with_line("tenants.acme.report", f'"{report}"')
@@ -881,17 +867,13 @@ def rooms(room: Room) -> Iterator[Room]:
         yield from rooms(inner)
 
 
-def test_the_reference_lists_every_name_that_is_taken() -> None:
+def test_the_reference_tells_which_secrets_cannot_be_lists_yet() -> None:
     names = set(re.findall(r"`(\w+)`", section("Not built yet")))
-    taken = {key for room in rooms(DOCUMENT) for key in room.unbuilt}
-    assert taken <= names
-    assert names - taken == {"listener_secret", "callback_secret", "secret"}
+    assert names == {"listener_secret", "callback_secret", "secret"}
 
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
-KNOWN = st.sampled_from(
-    sorted({key for room in rooms(DOCUMENT) for key in room.built | room.unbuilt} | {"env", "file"})
-)
+KNOWN = st.sampled_from(sorted({key for room in rooms(DOCUMENT) for key in room.keys} | {"env", "file"}))
 VALUES = st.one_of(
     TEXTS,
     st.sampled_from(
@@ -934,7 +916,7 @@ def table(room: Room) -> st.SearchStrategy[Any]:
     """Tables of about the right shape, with anything in them."""
     if room.each:
         return st.dictionaries(st.sampled_from(["acme", "b"]) | TEXTS, table(room.each) | VALUES, max_size=3)
-    built = {key: table(room.inside[key]) | VALUES if key in room.inside else ANYTHING for key in sorted(room.built)}
+    built = {key: table(room.inside[key]) | VALUES if key in room.inside else ANYTHING for key in sorted(room.keys)}
     return st.fixed_dictionaries({}, optional=built)
 
 

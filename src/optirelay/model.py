@@ -93,6 +93,7 @@ class Skip(StrEnum):
     NO_CUSTOMER = "no_customer"
     CONTROL_GROUP = "control_group"
     UNREADABLE = "unreadable"
+    ERASED = "erased"
 
 
 class Refusal(StrEnum):
@@ -152,6 +153,7 @@ class ProblemKind(StrEnum):
     SYNC_FAILED = "sync_failed"
     LISTENER_MOVED = "listener_moved"
     TEMPLATE_DRIFT = "template_drift"
+    OPTIN_FAILED = "optin_failed"
     RELOAD_FAILED = "reload_failed"
     CLOCK_OFF = "clock_off"
 

@@ -30,6 +30,7 @@ def check_together(document: Table) -> Iterator[Fault]:
         yield from _save_event(("tenants", tenant), settings)
         channels = list(_tables(settings.get("channels")))
         yield from _ids(("tenants", tenant, "channels"), channels)
+        yield from _opt_in_attributes(("tenants", tenant, "channels"), channels)
         for channel, content in channels:
             yield from _channel(("tenants", tenant, "channels", channel), content, allowed)
 
@@ -65,6 +66,31 @@ def _ids(at: tuple[str, ...], channels: list[tuple[str, Table]]) -> Iterator[Fau
                 yield Fault(place, f"the same id as {owner}", "Give each one of Optimove's channels of its own")
 
 
+def _opt_in_attributes(at: tuple[str, ...], channels: list[tuple[str, Table]]) -> Iterator[Fault]:
+    """Two channels would take turns to overwrite an attribute that both tell their opt-ins by."""
+    owners: dict[str, str] = {}
+    for channel, content in channels:
+        route, place = content.get("opt_in"), dotted((*at, channel, "opt_in"))
+        if isinstance(route, str) and route.startswith("attributes:"):
+            owner = owners.setdefault(route.lower(), place)  # Optimove does not tell capitals apart
+            if owner != place:
+                yield Fault(place, f"the same attribute as {owner}", "Give each channel an attribute of its own")
+
+
+def _directory(at: tuple[str, ...], channel: Table) -> Iterator[Fault]:
+    """Who is matched with our directory is written to where that says."""
+    if channel.get("match", "customer_id") != "customer_id" and channel.get("address") != "contacts":
+        mend = 'Write address = "contacts", or remove match'
+        yield Fault(dotted((*at, "match")), 'only with address = "contacts"', mend)
+
+
+def _files(at: tuple[str, ...], channel: Table) -> Iterator[Fault]:
+    route = channel.get("opt_in")
+    if "batch_file" in channel and not (isinstance(route, str) and route.startswith("batch_file:")):
+        mend = 'Remove the table, or write opt_in = "batch_file:optins"'
+        yield Fault(dotted((*at, "batch_file")), 'only with opt_in = "batch_file:…"', mend)
+
+
 def _channel(at: tuple[str, ...], channel: Table, allowed: Networks) -> Iterator[Fault]:
     if "scheduled_id" not in channel and "triggered_id" not in channel:
         yield Fault(dotted(at), "neither scheduled_id nor triggered_id is set", "Write the id of Optimove's channel")
@@ -76,6 +102,8 @@ def _channel(at: tuple[str, ...], channel: Table, allowed: Networks) -> Iterator
         yield from _carried(at, channel, kind, provider)
         for table, needed in TABLES.items():
             yield from _table((*at, table), provider, channel.get(table), needed=needed)
+    yield from _directory(at, channel)
+    yield from _files(at, channel)
     yield from _smtp((*at, "smtp"), channel.get("smtp"))
     yield from _webhook((*at, "webhook"), channel.get("webhook"), allowed)
 

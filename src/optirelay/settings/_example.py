@@ -38,11 +38,14 @@ _EXAMPLE = """\
 #takeover_after = "30s"                  # batches of a worker that was silent for so long are taken over
 #heal_every = "15m"                      # listeners and templates compared with Optimove's
 #sweep_every = "1h"                      # campaigns that never announced themselves are looked for
+#keep_personal = "30d"                   # addresses, personalization, what came in; counts and states stay
+#keep_messages = "400d"                  # who got what
 
 # One table for each Optimove customer; the name is yours.
 [tenants.{tenant}]
 api_url = "https://api5.optimove.net"    # Optimove tells you the number; /current is added unless a path is given
 api_key = {{ env = "{variable}_API_KEY" }}
+#admin_api_key = {{ env = "{variable}_ADMIN_KEY" }}    # changes attributes; default: api_key does
 listener_secret = "{listener}"    # part of the listener's URL
 #listen_also = [1, 5]                     # event types beside 13, 11 and 4; default: none
 #timezone = "UTC"                        # for quiet hours and display
@@ -66,6 +69,8 @@ listener_secret = "{listener}"    # part of the listener's URL
 #templates_per_call = 100
 #metrics_per_call = 100
 #interactions_per_call = 10000
+#attributes_per_call = 1000              # customers; Optimove's pages say 1,000 and 10,000
+#preferences_per_call = 50000            # customers
 
 # One table for each way to reach people; the name is yours, and template files use it.
 [tenants.{tenant}.channels.newsletter]
@@ -73,7 +78,8 @@ scheduled_id = 504                       # Optimove's id of this channel, as it 
 #triggered_id = 604                      # its second id, for triggered campaigns: a message for each notification
 #kind = "email"                          # email | sms | push | inapp
 provider = "console"                     # prints, sends nothing | null: neither | smtp, webhook: each has a table below
-#address = "attribute:EMAIL"             # where Optimove has the address
+#address = "attribute:EMAIL"             # where Optimove has the address | contacts: our own directory has it
+#match = "attribute:EMAIL"               # what finds somebody in our directory; default: customer_id
 personalization = ["FIRST_NAME"]         # other attributes that templates use
 from = "Example <news@example.com>"      # a template may say otherwise
 #rate = "100/s"                          # default: as fast as it goes
@@ -86,6 +92,17 @@ from = "Example <news@example.com>"      # a template may say otherwise
 #in_doubt = "hold"                        # hold | repeat | give_up; default by what the provider can
 #only_to = ["*@example.com"]             # default: everybody; for trials: nobody else is written to
 #require_opt_in = false                  # true: who never said yes is not written to, either
+#opt_in = "attributes:EMAIL_OPTIN"       # how Optimove is told who opted in | channel_preference | batch_file:optins
+#opt_in_values = ["true", "false"]       # attributes: what is written for in, out
+#communication_modes = [1, 2]            # channel_preference: in, out; ask Optimove for the numbers
+
+#[tenants.{tenant}.channels.newsletter.batch_file]    # with opt_in = "batch_file:optins"
+#format = "csv"                          # csv | jsonl; gzipped
+#columns = ["Customer_ID", "Allow_Email", "LastUpdated"]    # customer, permission, when; default by the kind
+#values = ["Yes", "No"]                  # in, out
+#content = "changes"                     # changes | full
+#every = "24h"
+#upload = "sftp://{tenant}@files.example.com/optins"    # where files are uploaded; default: nowhere
 
 #[tenants.{tenant}.channels.newsletter.smtp]    # with provider = "smtp"
 #host = "smtp.example.com"

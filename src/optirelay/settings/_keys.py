@@ -1,4 +1,4 @@
-"""Which keys the file may hold: those of this version, and those whose names are taken by a later one."""
+"""Which keys the file may hold."""
 
 import re
 from collections.abc import Mapping
@@ -7,10 +7,11 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from optirelay.settings._faults import NOT_BUILT, Fault, dotted, mend_of_stranger
+from optirelay.settings._faults import Fault, dotted, mend_of_stranger
 from optirelay.settings._shapes import (
     INTERACTION_IDS,
     METRIC_IDS,
+    BatchFileSettings,
     ChannelSettings,
     OptimoveSettings,
     ServiceSettings,
@@ -25,10 +26,9 @@ OURS = {"name", "path"}
 
 @dataclass(frozen=True)
 class Room:
-    """A table: its keys, those of later versions, the tables inside. With `each`, its keys are the operator's names."""
+    """A table: its keys, the tables inside. With `each`, its keys are the operator's names."""
 
-    built: frozenset[str] = frozenset()
-    unbuilt: frozenset[str] = frozenset()
+    keys: frozenset[str] = frozenset()
     inside: Mapping[str, "Room"] = field(default_factory=dict)
     each: "Room | None" = None
 
@@ -38,11 +38,9 @@ class Room:
             if re.fullmatch(r"[a-z0-9_-]{1,40}", key):
                 return None
             return Fault(dotted((*at, key)), "this name cannot be used", "Write 1 to 40 of a-z 0-9 _ -")
-        if key in self.built:
+        if key in self.keys:
             return None
-        if key in self.unbuilt:
-            return Fault(dotted((*at, key)), NOT_BUILT, "Remove it")
-        return Fault(dotted((*at, key)), "unknown setting", mend_of_stranger(key, self.built))
+        return Fault(dotted((*at, key)), "unknown setting", mend_of_stranger(key, self.keys))
 
 
 def keys_of(shape: type[BaseModel]) -> frozenset[str]:
@@ -50,34 +48,24 @@ def keys_of(shape: type[BaseModel]) -> frozenset[str]:
     return frozenset(info.alias or name for name, info in shape.model_fields.items() if name not in OURS)
 
 
-SERVICE = Room(
-    built=keys_of(ServiceSettings),
-    unbuilt=frozenset({"keep_personal", "keep_messages"}),
-)
+SERVICE = Room(keys_of(ServiceSettings))
 OPTIMOVE = Room(
-    built=keys_of(OptimoveSettings),
-    unbuilt=frozenset({"attributes_per_call", "preferences_per_call"}),
+    keys_of(OptimoveSettings),
     inside={"metric_ids": Room(frozenset(METRIC_IDS)), "interaction_ids": Room(frozenset(INTERACTION_IDS))},
 )
 CHANNEL = Room(
-    built=keys_of(ChannelSettings),
-    unbuilt=frozenset(
-        {
-            "match",
-            "opt_in",
-            "opt_in_values",
-            "communication_modes",
-            "batch_file",
-        }
-    ),
-    inside={"smtp": Room(keys_of(SmtpSettings)), "webhook": Room(keys_of(WebhookSettings))},
+    keys_of(ChannelSettings),
+    inside={
+        "smtp": Room(keys_of(SmtpSettings)),
+        "webhook": Room(keys_of(WebhookSettings)),
+        "batch_file": Room(keys_of(BatchFileSettings)),
+    },
 )
 TENANT = Room(
-    built=keys_of(TenantSettings),
-    unbuilt=frozenset({"admin_api_key"}),
+    keys_of(TenantSettings),
     inside={"optimove": OPTIMOVE, "channels": Room(each=CHANNEL)},
 )
-DOCUMENT = Room(built=frozenset({"service", "tenants"}), inside={"service": SERVICE, "tenants": Room(each=TENANT)})
+DOCUMENT = Room(frozenset({"service", "tenants"}), inside={"service": SERVICE, "tenants": Room(each=TENANT)})
 
 
 def sift(value: Any, faults: list[Fault], room: Room = DOCUMENT, at: tuple[str, ...] = ()) -> Any:

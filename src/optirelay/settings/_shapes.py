@@ -21,8 +21,9 @@ from pydantic import (
 )
 
 from optirelay.model import AppId, CampaignKind, ChannelKind, Contract, InDoubtRule
-from optirelay.settings import _secrets, _values
+from optirelay.settings import _secrets, _sharing, _values
 from optirelay.settings._faults import BadValue, shown
+from optirelay.settings._sharing import Route
 from optirelay.settings._values import HostPort, QuietHours, Rate, Secret
 
 METRIC_IDS = {
@@ -155,6 +156,19 @@ class WebhookSettings(_Shape):
     contract: WebhookContract = written("keyed")
 
 
+class BatchFileSettings(_Shape):
+    """What files of opt-ins hold, and how often one is written."""
+
+    format: Annotated[Literal["csv", "jsonl"], BeforeValidator(_values.choice("csv", "jsonl"))] = written("csv")
+    columns: Annotated[tuple[str, ...], BeforeValidator(_sharing.read_columns)] | None = None  # None: by the kind
+    values: Annotated[tuple[str, str], BeforeValidator(_sharing.a_pair(_values.read_text))] = written(["Yes", "No"])
+    content: Annotated[Literal["changes", "full"], BeforeValidator(_values.choice("changes", "full"))] = written(
+        "changes"
+    )
+    every: Annotated[timedelta, BeforeValidator(_values.duration("1s"))] = written("24h")
+    upload: Annotated[Secret, in_folder(_sharing.read_upload), PlainSerializer(str)] | None = None
+
+
 class ChannelSettings(_Shape):
     """One way to reach people: a provider behind one or two of Optimove's channels."""
 
@@ -163,9 +177,12 @@ class ChannelSettings(_Shape):
     scheduled_id: ChannelId | None = None
     triggered_id: ChannelId | None = None
     provider: Annotated[str, BeforeValidator(_read_provider)] = written("console")
-    address_attribute: Annotated[str, BeforeValidator(_values.read_address)] = written(
+    address_attribute: Annotated[str | None, BeforeValidator(_values.read_address)] = written(
         "attribute:EMAIL", alias="address"
-    )
+    )  # None: our own directory has it
+    match_attribute: Annotated[str | None, BeforeValidator(_values.read_match)] = written(
+        "customer_id", alias="match"
+    )  # what finds somebody in our directory; None: the customer's id
     personalization: Annotated[tuple[Attribute, ...], BeforeValidator(_values.read_list)] = written([])
     sender: Annotated[str, BeforeValidator(_read_sender)] = written(None, alias="from")
     rate: AnyRate | None = None  # None: as fast as it goes
@@ -178,6 +195,14 @@ class ChannelSettings(_Shape):
     in_doubt: AnyInDoubtRule | None = None  # None: by the channel's contract
     only_to: Annotated[tuple[Pattern, ...], BeforeValidator(_values.read_list)] = written([])  # empty: everybody
     require_opt_in: Annotated[bool, BeforeValidator(_values.yes_or_no)] = written(False)
+    opt_in: Annotated[Route | None, in_folder(_sharing.read_route)] = written(None)  # None: opt-ins are not shared
+    opt_in_values: Annotated[tuple[str, str], BeforeValidator(_sharing.a_pair(_values.read_text))] = written(
+        ["true", "false"]
+    )
+    communication_modes: Annotated[tuple[int, int], BeforeValidator(_sharing.a_pair(_sharing.read_mode))] = written(
+        [1, 2]
+    )
+    batch_file: BatchFileSettings = written({})
     apps: Annotated[Mapping[AppId, str], BeforeValidator(_values.read_apps)] = written({})  # by id, their names; push
     callback_secrets: Annotated[tuple[CallbackSecret, ...], BeforeValidator(_read_callback_secrets)] = written(
         None, alias="callback_secret"
@@ -214,6 +239,8 @@ class OptimoveSettings(_Shape):
     templates_per_call: PerCall = written(100)
     metrics_per_call: PerCall = written(100)
     interactions_per_call: PerCall = written(10_000)
+    attributes_per_call: PerCall = written(1_000)  # customers
+    preferences_per_call: PerCall = written(50_000)  # customers
 
 
 class TenantSettings(_Shape):
@@ -222,6 +249,7 @@ class TenantSettings(_Shape):
     name: str
     api_url: Url
     api_key: ApiKey
+    admin_api_key: ApiKey | None = None  # None: api_key may change attributes, too
     listener_secrets: Annotated[tuple[ListenerSecret, ...], BeforeValidator(_secrets.read_rotation)] = Field(
         alias="listener_secret"
     )
@@ -254,6 +282,8 @@ class ServiceSettings(_Shape):
     takeover_after: Annotated[timedelta, BeforeValidator(_values.duration("1s", "1h"))] = written("30s")
     heal_every: Duration = written("15m")
     sweep_every: Duration = written("1h")
+    keep_personal: Duration = written("30d")
+    keep_messages: Duration = written("400d")
 
     @field_serializer("database")
     def _mask(self, database: str) -> str:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from optirelay.addresses import is_country, read_ascii_email
-from optirelay.settings._faults import NOT_BUILT, BadValue, quoted, shown
+from optirelay.settings._faults import BadValue, quoted, shown
 
 UNITS = {
     "ms": timedelta(milliseconds=1),
@@ -128,15 +128,13 @@ def read_rate(value: object) -> Rate:
     return Rate(int(found[1]), int(found[2] or 1) * UNITS[found[3]])
 
 
-def choice(*built: str, unbuilt: tuple[str, ...] = ()) -> Callable[[object], str]:
-    """A reader of one word out of several; `unbuilt` are words of later versions."""
-    mend = f"Write {' or '.join(map(quoted, built))}"
+def choice(*words: str) -> Callable[[object], str]:
+    """A reader of one word out of several."""
+    mend = f"Write {' or '.join(map(quoted, words))}"
 
     def read(value: object) -> str:
-        if isinstance(value, str) and value in built:
+        if isinstance(value, str) and value in words:
             return value
-        if isinstance(value, str) and value in unbuilt:
-            raise BadValue(f"{quoted(value)} is {NOT_BUILT}", mend)
         raise BadValue(f"{shown(value)} is not known here", mend)
 
     return read
@@ -190,13 +188,19 @@ def read_attribute(value: object) -> str:
     return name
 
 
-def read_address(value: object) -> str:
-    """The attribute that holds a person's address: "attribute:EMAIL" is EMAIL."""
-    mend = 'Write one such as "attribute:EMAIL"'
-    if value == "contacts":
-        raise BadValue(f'"contacts" is {NOT_BUILT}', mend)
+def read_address(value: object) -> str | None:
+    """The attribute that holds a person's address: "attribute:EMAIL" is EMAIL; None for "contacts", our directory."""
+    return None if value == "contacts" else _named_attribute(value, "contacts")
+
+
+def read_match(value: object) -> str | None:
+    """The attribute that finds a person in our directory: "attribute:EMAIL" is EMAIL; None for "customer_id"."""
+    return None if value == "customer_id" else _named_attribute(value, "customer_id")
+
+
+def _named_attribute(value: object, other: str) -> str:
     if not isinstance(value, str) or not value.startswith("attribute:"):
-        raise BadValue(f"{shown(value)} names no attribute", mend)
+        raise BadValue(f"{shown(value)} names no attribute", f'Write one such as "attribute:EMAIL", or "{other}"')
     return read_attribute(value.removeprefix("attribute:"))
 
 

@@ -58,6 +58,7 @@ def never_ends(rows: int, *, same: int, received: int, handed_over: int) -> bool
 
 def tags_of(channel: ChannelSettings, *, default_country: str | None) -> Tags:
     """What a channel needs to know of each customer; the country is the tenant's."""
+    assert channel.address_attribute is not None
     return Tags(channel.address_attribute, channel.personalization, channel.kind, default_country)
 
 

@@ -53,6 +53,7 @@ class Reading:
 
 def reading_of(channel: ChannelSettings, *, default_country: str | None) -> Reading:
     """How this channel reads; the country is the tenant's, of phone numbers."""
+    assert channel.address_attribute is not None
     return Reading(channel.address_attribute.lower(), reader_of(channel.kind, default_country))
 
 

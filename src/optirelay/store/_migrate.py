@@ -7,7 +7,7 @@ from psycopg import sql
 
 from optirelay.errors import NeedsOperator
 
-NEWEST = "0006"
+NEWEST = "0007"
 _LOCK = 7_201_504  # any number that no other program on this database takes
 
 
