@@ -16,6 +16,7 @@ from optirelay.engine.operate.deciding import (
 )
 from optirelay.engine.operate.doing import report_now, sync_listeners
 from optirelay.engine.operate.exporting import EXPORT_COLUMNS, export
+from optirelay.engine.operate.importing import Imported
 from optirelay.engine.operate.looking import (
     channels,
     doubts,
@@ -28,7 +29,7 @@ from optirelay.engine.operate.looking import (
     tenants_of,
 )
 from optirelay.engine.operate.measuring import WORKER_SILENCE, prometheus_text
-from optirelay.engine.operate.opting import opt_ins, suppress, suppressions, unsuppress
+from optirelay.engine.operate.opting import import_opt_ins, opt_ins, suppress, suppressions, unsuppress
 from optirelay.engine.operate.probing import probe_online
 from optirelay.engine.operate.pushing import (
     BadTemplates,
@@ -47,6 +48,7 @@ __all__ = [
     "WORKER_SILENCE",
     "BadTemplates",
     "Decision",
+    "Imported",
     "Person",
     "Preview",
     "Pushed",
@@ -57,6 +59,7 @@ __all__ = [
     "channels",
     "doubts",
     "export",
+    "import_opt_ins",
     "listeners",
     "masked",
     "messages",
