@@ -1,6 +1,7 @@
 """Every SQL statement: `Store` sees all tenants, `TenantStore` one."""
 
 from optirelay.store._store import (
+    ATTRIBUTES_CHANNEL,
     BATCH_CHANNEL,
     CALLBACK_CHANNEL,
     NOTIFICATION_CHANNEL,
@@ -12,6 +13,7 @@ from optirelay.store._store import (
 from optirelay.store.arrivals import Callback, Notification
 
 __all__ = [
+    "ATTRIBUTES_CHANNEL",
     "BATCH_CHANNEL",
     "CALLBACK_CHANNEL",
     "NOTIFICATION_CHANNEL",
