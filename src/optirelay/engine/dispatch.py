@@ -24,7 +24,13 @@ from optirelay.engine.starting import Started, slots_of
 from optirelay.engine.troubles import tell_clock
 from optirelay.errors import OptirelayError
 from optirelay.model import ChannelName, TenantId, day_of
-from optirelay.store import BATCH_CHANNEL, CALLBACK_CHANNEL, NOTIFICATION_CHANNEL, StoreUnavailable
+from optirelay.store import (
+    ATTRIBUTES_CHANNEL,
+    BATCH_CHANNEL,
+    CALLBACK_CHANNEL,
+    NOTIFICATION_CHANNEL,
+    StoreUnavailable,
+)
 
 LANES = 2  # of a channel without a rate: while one waits for the database, the other makes mails
 ADD_UP_AFTER = timedelta(seconds=10)  # batches that are done; until then somebody may still be at them
@@ -47,6 +53,7 @@ class Dispatch:
         self._jobs = jobs
         self._notified = asyncio.Event()
         self._called_back = asyncio.Event()
+        self._results = asyncio.Event()
         self._clock_ok = True
         slots = {place: slots_of(ctx, *place) for place in ctx.channels}
         self._lanes = [
@@ -105,6 +112,8 @@ class Dispatch:
                 self._notified.set()
             elif name == CALLBACK_CHANNEL:
                 self._called_back.set()
+            elif name == ATTRIBUTES_CHANNEL:
+                self._results.set()
             elif name == BATCH_CHANNEL:
                 for lane in self._all_lanes():
                     lane.wake()
@@ -212,11 +221,12 @@ class Dispatch:
         sharing: dict[tuple[TenantId, ChannelName], asyncio.Task[None]] = {}
         try:
             while True:
+                self._results.clear()
                 sharing = {place: task for place, task in sharing.items() if not task.done()}
                 for place in await pipeline.to_share(self._ctx):
                     if place not in sharing and len(sharing) < SHARED_AT_ONCE:
                         sharing[place] = asyncio.create_task(self._share_one(*place))
-                await asyncio.sleep(SHARE_SECONDS)
+                await _set_or_polled(self._results, SHARE_SECONDS)
         finally:
             await end(sharing.values())
 
@@ -249,10 +259,10 @@ async def put_due_reports(ctx: Context) -> int:
         return len(due)
 
 
-async def _set_or_polled(event: asyncio.Event) -> None:
+async def _set_or_polled(event: asyncio.Event, seconds: float = POLL_SECONDS) -> None:
     """Until it is set, or it is time to look anyway."""
     try:
-        async with asyncio.timeout(POLL_SECONDS):
+        async with asyncio.timeout(seconds):
             await event.wait()
     except TimeoutError:
         pass

@@ -2,6 +2,7 @@
 
 from optirelay.store._ledger import Ledger
 from optirelay.store._store import (
+    ATTRIBUTES_CHANNEL,
     BATCH_CHANNEL,
     CALLBACK_CHANNEL,
     NOTIFICATION_CHANNEL,
@@ -12,6 +13,7 @@ from optirelay.store._store import (
 from optirelay.store.arrivals import Callback, Notification
 
 __all__ = [
+    "ATTRIBUTES_CHANNEL",
     "BATCH_CHANNEL",
     "CALLBACK_CHANNEL",
     "NOTIFICATION_CHANNEL",

@@ -63,6 +63,14 @@ update callback c set state = %(state)s
 from unnest(%(tenants)s::int[], %(channels)s::text[], %(keys)s::bytea[]) as s (tenant, channel, key)
 where c.tenant = s.tenant and c.channel = s.channel and c.key = s.key;
 
+-- name: keep_attribute_results
+-- One statement, as with notifications.
+with kept as (
+  insert into attribute_result (tenant, call, body)
+  select * from unnest(%(tenants)b::int[], %(calls)s::bigint[], %(bodies)b::bytea[])
+)
+select pg_notify(%(wakes)s, '');
+
 -- name: with_undecided
 -- Batches of messages that have an outcome by now, and had none, or were in doubt, when an event of them came.
 select distinct d.tenant, m.batch from delivery_event d
