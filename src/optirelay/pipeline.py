@@ -29,8 +29,8 @@ from optirelay.engine.jobs import Job, job
 from optirelay.engine.recording import keep_callbacks
 from optirelay.engine.reporting import due_now, tell
 from optirelay.engine.settle import Known, skip_rest, take_over, write_known
-from optirelay.engine.sharing import shared_channels, tell_opt_ins
-from optirelay.engine.sharing_results import RESULT_WITHIN, check_drift, settle_results
+from optirelay.engine.sharing import tell_opt_ins
+from optirelay.engine.sharing_results import check_drift
 from optirelay.engine.starting import Begun, Started, Starter, start_group
 from optirelay.engine.sweeping import unannounced
 from optirelay.engine.syncing import sync_listeners, tell_behind
@@ -384,17 +384,6 @@ async def sweep(ctx: Context, tenant: TenantId) -> None:
 
 
 # --- share: Optimove knows who opted in -----------------------------------------------------------------------------
-
-
-async def to_share(ctx: Context) -> list[tuple[TenantId, ChannelName]]:
-    """Read what Optimove said of earlier calls; then, where it does not know yet all that customers said."""
-    async with ctx.store.transaction() as everyone:
-        answered = await everyone.with_results()
-    for tenant in answered:
-        while await settle_results(ctx, tenant):
-            pass
-    async with ctx.store.transaction() as everyone:
-        return await everyone.to_share(shared_channels(ctx.settings), utc_now(), RESULT_WITHIN)
 
 
 async def share(ctx: Context, tenant: TenantId, channel: ChannelName) -> None:

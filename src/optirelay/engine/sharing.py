@@ -7,7 +7,12 @@ import structlog
 from optirelay.clock import utc_now
 from optirelay.engine.context import Context, ask
 from optirelay.engine.sharing_by_file import share_by_file
-from optirelay.engine.sharing_results import has_attribute, read_back_overdue
+from optirelay.engine.sharing_results import (
+    RESULT_WITHIN,
+    has_attribute,
+    read_back_overdue,
+    settle_results,
+)
 from optirelay.errors import GiveUp, NeedsOperator, OptirelayError
 from optirelay.model import ChannelName, ProblemKind, TenantId
 from optirelay.settings import ByAttribute, ByFile, ByPreference, ChannelSettings, Settings
@@ -36,6 +41,17 @@ def shared_channels(settings: Settings) -> list[SharedChannel]:
         for name, channel in of_tenant.channels.items()
         if channel.opt_in is not None
     ]
+
+
+async def to_share(ctx: Context) -> list[tuple[TenantId, ChannelName]]:
+    """Read what Optimove said of earlier calls; then, the channels of which it does not know all that was said."""
+    async with ctx.store.transaction() as everyone:
+        answered = await everyone.with_results()
+    for tenant in answered:
+        while await settle_results(ctx, tenant):
+            pass
+    async with ctx.store.transaction() as everyone:
+        return await everyone.to_share(shared_channels(ctx.settings), utc_now(), RESULT_WITHIN)
 
 
 async def tell_opt_ins(ctx: Context, tenant: TenantId, channel: ChannelName, *, file_now: bool = False) -> bool:
