@@ -24,6 +24,7 @@ from optirelay.store.batches import Batches
 from optirelay.store.budget import Budget
 from optirelay.store.campaigns import Campaigns
 from optirelay.store.channels import Channels
+from optirelay.store.contacts import Contacts
 from optirelay.store.events import Events
 from optirelay.store.link_tokens import Linked, LinkTokens, is_genuine, read_token
 from optirelay.store.listeners import Listeners
@@ -66,6 +67,7 @@ class Ledger:
         self.events = Events(connection, tenant)
         self.opt_outs = OptOuts(connection, tenant)
         self.triggers = Triggers(connection, tenant)
+        self.contacts = Contacts(connection, tenant)
         self.audit = Audit(connection, tenant)
 
     def savepoint(self) -> AbstractAsyncContextManager[object]:
