@@ -8,19 +8,20 @@ select pg_advisory_xact_lock(%(tenant)s, hashtext('contacts'));
 
 -- name: keep
 -- What is not said stays as it is, null takes away; who is told as they are there is left alone.
-insert into contact as c (tenant, customer_id, email, phone, push_token, attributes)
+insert into contact as c (tenant, customer_id, email, phone, push_token, attributes, updated_at)
 select %(tenant)s, i.customer_id,
        case when i.said ? 'email' then i.said->>'email' else k.email end,
        case when i.said ? 'phone' then i.said->>'phone' else k.phone end,
        case when i.said ? 'push_token' then i.said->>'push_token' else k.push_token end,
-       jsonb_strip_nulls(coalesce(k.attributes, '{}') || i.attributes)
+       jsonb_strip_nulls(coalesce(k.attributes, '{}') || i.attributes), statement_timestamp()
 from unnest(%(customer_ids)s::text[], %(said)s::jsonb[], %(attributes)s::jsonb[]) as i (customer_id, said, attributes)
 left join lateral (
   select email, phone, push_token, attributes from contact where tenant = %(tenant)s and customer_id = i.customer_id limit 1
 ) k on true
 order by i.customer_id
 on conflict (tenant, customer_id) do update
-set email = excluded.email, phone = excluded.phone, push_token = excluded.push_token, attributes = excluded.attributes, updated_at = clock_timestamp()
+set email = excluded.email, phone = excluded.phone, push_token = excluded.push_token, attributes = excluded.attributes,
+    updated_at = excluded.updated_at
 where (c.email, c.phone, c.push_token, c.attributes) is distinct from (excluded.email, excluded.phone, excluded.push_token, excluded.attributes);
 
 -- name: contact
