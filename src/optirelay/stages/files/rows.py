@@ -1,4 +1,4 @@
-"""Files that operators import: their rows one by one, each with its line, and those that cannot be read."""
+"""Rows of a file one by one, each with its line, and those that cannot be read."""
 
 import csv
 from collections.abc import Iterable, Iterator, Mapping, Sequence
