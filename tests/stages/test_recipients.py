@@ -235,7 +235,7 @@ def test_the_tags_are_the_channels_and_the_country_is_the_tenants() -> None:
     assert tags.asked == ("MOBILE", "NAME")
 
 
-# --- people of our own directory ----------------------------------------------------------------------------------------
+# --- people of our own directory --------------------------------------------------------------------------------------
 
 LOCAL, E164 = "06 12 34 56 78", "+33612345678"
 BY_ID, BY_EMAIL = Tags(None, ("NAME",), default_country="FR"), Tags(None, ("NAME",), ChannelKind.SMS, "FR", "EMAIL")

@@ -276,7 +276,7 @@ def test_whatever_the_body_is_what_is_read_can_be_kept() -> None:
         assert_it_is_read_or_malformed(next(broken).body)
 
 
-# --- people of our own directory ----------------------------------------------------------------------------------------
+# --- people of our own directory --------------------------------------------------------------------------------------
 
 
 def in_directory(match: str | None) -> triggers.Reading:

@@ -109,8 +109,8 @@ async def test_of_several_with_one_address_one_is_found_and_always_the_same(stor
 
 async def test_a_page_of_many_is_found_by_index_alone(store: Store) -> None:
     people = (
-        "select %s, 'C-' || n, case when n %% 9 = 0 then 'same' else 'p' || n end || '@example.com', '+336' || n, null, '{}' "
-        "from generate_series(1, %s) n"
+        "select %s, 'C-' || n, case when n %% 9 = 0 then 'same' else 'p' || n end || '@example.com', '+336' || n, "
+        "null, '{}' from generate_series(1, %s) n"
     )
     columns = "contact (tenant, customer_id, email, phone, push_token, attributes)"
     numbers = [n * (MANY // ASKED) for n in range(1, ASKED + 1)]
