@@ -22,7 +22,7 @@ from datetime import datetime
 import structlog
 
 from optirelay.clock import utc_now
-from optirelay.engine import offering, troubles
+from optirelay.engine import addressing, offering, troubles
 from optirelay.engine.context import Context, ask
 from optirelay.engine.grouping import apart, grouped, in_groups
 from optirelay.engine.jobs import Job, job
@@ -180,8 +180,7 @@ async def _gather_page(ctx: Context, tenant: TenantId, pass_: int, skip: int) ->
     call = recipients.page_call(reading.campaign_id, channel, tags, skip=skip, top=settings.page_size)
     page = await ask(ctx, tenant, call)
     await ctx.way.give(pass_, len(page))
-    read = await ctx.way.in_slices(pass_, page.rows, lambda rows: recipients.read_rows(rows, tags), size=200)
-    batches = messages.batches(read)
+    batches = messages.batches(await addressing.read_page(ctx, tenant, pass_, page.rows, tags))
     async with store.transaction() as ledger:
         now = await ledger.campaigns.lock_reading(pass_)
         if now is None or not now.open or now.reading != reading.reading or await ledger.pages.known(now, skip):
