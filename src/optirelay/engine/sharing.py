@@ -117,7 +117,7 @@ async def _begin(ctx: Context, tenant: TenantId, channel: ChannelName, settings:
 
 
 async def _wait(ctx: Context, tenant: TenantId, channel: ChannelName, error: OptirelayError) -> None:
-    """The channel is tried again later; what Optimove refuses as a whole, and where files do not go, is a problem."""
+    """The channel is tried again later. What Optimove refuses as a whole is a problem, and files that do not go."""
     by_file = isinstance(ctx.channel_settings(tenant, channel).opt_in, ByFile)
     async with ctx.store.tenant(tenant).transaction() as ledger:
         known = await ledger.sharing.route(channel)
@@ -127,7 +127,8 @@ async def _wait(ctx: Context, tenant: TenantId, channel: ChannelName, error: Opt
             await ledger.problems.tell(
                 ProblemKind.OPTIN_FAILED,
                 f"Opt-ins of channel {channel} cannot be shared: {str(error)[:LONGEST_WORDS]}",
-                "Check the channel's opt_in and batch_file, its ids and what the key may do; it is tried again by itself",
+                "Check the channel's opt_in and batch_file, its ids and what the key may do; it is tried again by "
+                "itself",
                 channel=channel,
                 subject=REFUSED,
             )
