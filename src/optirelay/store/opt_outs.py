@@ -61,16 +61,19 @@ class OptOuts:
         self._tenant = tenant
         self._sql = Statements(connection, "opt_outs", {"tenant": tenant})
 
-    async def keep(self, statements: Sequence[Statement]) -> int:
+    async def keep(self, statements: Sequence[Statement], *, bulk: bool = False) -> int:
         """Keep what customers said; the newest by its own time counts; of how many customers and channels that is new.
-        Last in a transaction: no group starts until its end. 2,000 hold them up for some 40 ms."""
+        Last in a transaction: no group starts until its end. 2,000 hold them up for some 40 ms.
+
+        `bulk`: one of many that come at once; Optimove is told of the others first.
+        """
         if not statements:
             return 0
         await self._sql.do("said")
         await self._sql.copy("copy_said", [(self._tenant, *statement) for statement in statements], _SAID_TYPES)
         await self._sql.value("alone")
         await self._sql.do("keep_statements")
-        return await self._sql.count("keep_subscriptions")
+        return await self._sql.count("keep_subscriptions", bulk=bulk)
 
     async def suppress(self, suppressions: Sequence[Suppression]) -> int:
         """Have nobody write there; how many are new. Last in a transaction: no group starts until its end."""

@@ -1,5 +1,6 @@
 """Files that operators import: rows, what they say, and why some are rejected."""
 
+from optirelay.stages.files.contacts import CONTACT_COLUMNS, BadContact, SaidOfContact, read_contact
 from optirelay.stages.files.opt_ins import OPT_IN_COLUMNS, OptIn, read_opt_in
 from optirelay.stages.files.rows import (
     LONGEST_ROW,
@@ -15,8 +16,10 @@ from optirelay.stages.files.rows import (
 )
 
 __all__ = [
+    "CONTACT_COLUMNS",
     "LONGEST_ROW",
     "OPT_IN_COLUMNS",
+    "BadContact",
     "BadFile",
     "Columns",
     "FileKind",
@@ -25,7 +28,9 @@ __all__ = [
     "Rejection",
     "Row",
     "Rows",
+    "SaidOfContact",
     "kind_of",
+    "read_contact",
     "read_opt_in",
     "rejects_header",
 ]

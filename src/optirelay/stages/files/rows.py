@@ -61,8 +61,11 @@ class Columns:
     def unknown(self, names: Iterable[str]) -> str | None:
         """Which column is not known, and the mend; None where all are, or may be of its own."""
         known = {*self.needed, *self.optional}
-        strange = next((name for name in names if name not in known), None)
-        return None if self.others or strange is None else f"column {strange} is not known; take it out"
+        strange = [name for name in names if name not in known]
+        for name in strange:
+            if self.others and name.strip().lower() in known:  # it would be one of its own that nobody meant
+                return f"column {name} is not known; write {name.strip().lower()}"
+        return None if self.others or not strange else f"column {strange[0]} is not known; take it out"
 
     def _header(self) -> str:
         optional = f" (and, optional, {', '.join(self.optional)})" if self.optional else ""

@@ -18,13 +18,14 @@ on conflict do nothing;
 -- name: keep_subscriptions
 -- The newest by its own time counts; of two at the same time the no. Another answer is told to Optimove as if none had failed. In this
 -- order, so that whoever else locks some of the rows waits for us or we for them.
-insert into subscription as s (tenant, customer_id, channel, at, opted_in, source)
-select distinct on (customer_id, channel) * from said where tenant = %(tenant)s
+insert into subscription as s (tenant, customer_id, channel, at, opted_in, source, bulk)
+select distinct on (customer_id, channel) *, %(bulk)s from said where tenant = %(tenant)s
 order by customer_id, channel, at desc, opted_in
 on conflict (tenant, channel, customer_id) do update set
   at = excluded.at,
   opted_in = excluded.opted_in,
   source = excluded.source,
+  bulk = case when excluded.opted_in = s.opted_in then s.bulk else excluded.bulk end,
   failed = case when excluded.opted_in = s.opted_in then s.failed end,
   again_at = case when excluded.opted_in = s.opted_in then s.again_at end,
   tries = case when excluded.opted_in = s.opted_in then s.tries else 0 end
