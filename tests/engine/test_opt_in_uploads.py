@@ -120,7 +120,7 @@ async def test_what_the_operator_has_to_mend_is_said(home: Path, server: SftpSer
         (server.url("acme:wrong"), "refused the login"),
         (server.url(path="/none"), "no such directory"),
         ("s3://bucket/optins", "a package is missing .*s3fs"),
-        (f"sftp://acme:{QUOTED}@127.0.0.1:port/optins", "cannot use this URL"),
+        ("sftp://acme:wrong/x@127.0.0.1/optins", "cannot use this URL"),
     ):
         error = await refused(ours, url)
         assert isinstance(error, NeedsOperator)
