@@ -14,6 +14,7 @@ from optirelay.engine.operate.deciding import (
     resume_channel,
     retry_refused,
 )
+from optirelay.engine.operate.directory import ContactsImported, contact, import_contacts
 from optirelay.engine.operate.doing import report_now, sync_listeners
 from optirelay.engine.operate.exporting import EXPORT_COLUMNS, export
 from optirelay.engine.operate.looking import (
@@ -40,12 +41,14 @@ from optirelay.engine.operate.pushing import (
     sync_templates,
     templates_diff,
 )
+from optirelay.engine.operate.sharing import optins_failed, optins_status, push_opt_ins
 
 __all__ = [
     "EXPIRES",
     "EXPORT_COLUMNS",
     "WORKER_SILENCE",
     "BadTemplates",
+    "ContactsImported",
     "Decision",
     "Person",
     "Preview",
@@ -55,18 +58,23 @@ __all__ = [
     "campaigns",
     "cancel_campaign",
     "channels",
+    "contact",
     "doubts",
     "export",
+    "import_contacts",
     "listeners",
     "masked",
     "messages",
     "opt_ins",
+    "optins_failed",
+    "optins_status",
     "pause_campaign",
     "pause_channel",
     "preview",
     "probe_online",
     "problems",
     "prometheus_text",
+    "push_opt_ins",
     "push_templates",
     "report_doubts",
     "report_now",
