@@ -33,9 +33,10 @@ def _shown(world: World, request: Request, name: str) -> Answer:
     if name == "state":
         return json_answer(view.summary(world) if request.param("summary") == "1" else view.state(world))
     if name in view.CURRENT and request.param("current") == "1":
-        return json_answer(view.CURRENT[name](world))
+        return json_answer(view.current(world, name, _tenant_or_none(world, request, name)))
     if name in world.told:
-        return json_answer(world.entries(name))
+        tenant_id = _tenant_or_none(world, request, name)
+        return json_answer([entry for entry in world.entries(name) if tenant_id in (None, entry["tenant"])])
     if name == "triggers":
         return json_answer(view.triggers(world))
     if name == "customers":
@@ -47,10 +48,18 @@ def _shown(world: World, request: Request, name: str) -> Answer:
 def _customers(world: World, request: Request) -> list[Any]:
     if request.param("campaign") is not None:
         return [row for campaign in _campaigns(world, request) for row in view.campaign_rows(campaign)]
+    return view.people(world.tenants[_tenant(world, request, "customers")])
+
+
+def _tenant(world: World, request: Request, name: str) -> int:
     tenant_id = _number(request, "tenant")
     if tenant_id not in world.tenants:
-        raise BadEntry(f"customers: tenant is {tenant_id}; give one of {sorted(world.tenants)} in the query")
-    return view.people(world.tenants[tenant_id])
+        raise BadEntry(f"{name}: tenant is {tenant_id}; give one of {sorted(world.tenants)} in the query")
+    return tenant_id
+
+
+def _tenant_or_none(world: World, request: Request, name: str) -> int | None:
+    return None if request.param("tenant") is None else _tenant(world, request, name)
 
 
 def _done(world: World, firing: Firing, request: Request, name: str) -> Answer:
