@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager, nullcontext
 from datetime import date, datetime, timedelta
 from typing import Any, Self
 
@@ -14,27 +14,16 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from optirelay.errors import NeedsOperator, TryLater
 from optirelay.model import ChannelName, TenantId
+from optirelay.store._ledger import Ledger
 from optirelay.store._looking import check_now_and_then
 from optirelay.store._migrate import migrate
 from optirelay.store._sql import Statements
 from optirelay.store.arrivals import Callback, Notification, ProblemRow
-from optirelay.store.audit import Audit
-from optirelay.store.batches import Batches
-from optirelay.store.budget import Budget
-from optirelay.store.campaigns import Campaigns
-from optirelay.store.channels import Channels
-from optirelay.store.events import Events
 from optirelay.store.known import KnownTenant, keep_names
 from optirelay.store.link_tokens import Linked, LinkTokens, is_genuine, read_token
-from optirelay.store.listeners import Listeners
-from optirelay.store.looks import Looks
 from optirelay.store.measures import Measures
-from optirelay.store.opt_outs import OptOuts
-from optirelay.store.pages import Pages
 from optirelay.store.problems import Problems
-from optirelay.store.reports import Reports
-from optirelay.store.templates import Templates
-from optirelay.store.triggers import Triggers
+from optirelay.store.sharing import SharedChannel
 
 _CONNECT_SECONDS = 5  # whoever waits for an answer of ours should not wait longer for a database that is away
 NOTIFICATION_CHANNEL = "optirelay_notification"
@@ -45,33 +34,6 @@ BATCH_CHANNEL = "optirelay_batch"
 
 class StoreUnavailable(TryLater):
     """PostgreSQL does not answer; nothing was kept."""
-
-
-class Ledger:
-    """One tenant's rows inside one transaction: all of it is written, or nothing."""
-
-    def __init__(self, connection: AsyncConnection[Any], name: TenantId, tenant: int) -> None:
-        self.tenant = name
-        self.number = tenant  # in every key
-        self.connection = connection  # for jobs, which commit with the rows they speak of
-        self.campaigns = Campaigns(connection, tenant)
-        self.pages = Pages(connection, tenant)
-        self.batches = Batches(connection, tenant)
-        self.channels = Channels(connection, tenant)
-        self.reports = Reports(connection, tenant)
-        self.templates = Templates(connection, tenant)
-        self.listeners = Listeners(connection, tenant)
-        self.problems = Problems(connection, tenant)
-        self.budget = Budget(connection, tenant)
-        self.looks = Looks(connection, tenant)
-        self.events = Events(connection, tenant)
-        self.opt_outs = OptOuts(connection, tenant)
-        self.triggers = Triggers(connection, tenant)
-        self.audit = Audit(connection, tenant)
-
-    def savepoint(self) -> AbstractAsyncContextManager[object]:
-        """What goes wrong inside is undone, and the transaction goes on."""
-        return self.connection.transaction()
 
 
 class TenantStore:
@@ -99,6 +61,17 @@ class TenantStore:
         async with self.transaction() as ledger:
             await ledger.connection.execute("select pg_advisory_xact_lock(%s, hashtext(%s))", (self._tenant, at))
             yield
+
+    @asynccontextmanager
+    async def if_alone(self, at: str) -> AsyncIterator[bool]:
+        """Whether nobody else, in any process, is at this for the tenant; then nobody comes before the end."""
+        async with self.transaction() as ledger:
+            cursor = await ledger.connection.execute(
+                "select pg_try_advisory_xact_lock(%s, hashtext(%s))", (self._tenant, at)
+            )
+            row = await cursor.fetchone()
+            assert row is not None
+            yield bool(row[0])
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Ledger]:
@@ -179,6 +152,26 @@ class Everyone:
         """Campaigns of which Optimove is to be told by now, with their tenants, locked until the transaction ends."""
         rows = await self._sql.tuples("take_due_reports", now=now, limit=limit, tenants=list(self._names))
         return [(tenant, campaign) for tenant, campaign in rows]
+
+    async def to_share(
+        self, channels: Sequence[SharedChannel], now: datetime, result_within: timedelta
+    ) -> list[tuple[TenantId, ChannelName]]:
+        """Of these channels those with something to tell Optimove about opt-ins by now."""
+        numbers = {name: number for number, name in self._names.items()}
+        rows = await self._sql.tuples(
+            "to_share",
+            tenants=[numbers[c.tenant] for c in channels],
+            channels=[c.channel for c in channels],
+            every=[c.every for c in channels],
+            full=[c.full for c in channels],
+            now=now,
+            result_within=result_within,
+        )
+        return [(self._names[tenant], channel) for tenant, channel in rows]
+
+    async def with_results(self) -> list[TenantId]:
+        """Tenants whose Optimove posted results that nobody has read."""
+        return [self._names[tenant] for tenant in await self._sql.values("with_results", tenants=list(self._names))]
 
     async def add_up(self, limit: int, *, after: timedelta) -> int:
         """Counters of triggered batches that have been done for so long go into their days' totals; of how many."""

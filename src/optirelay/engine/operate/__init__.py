@@ -40,6 +40,7 @@ from optirelay.engine.operate.pushing import (
     sync_templates,
     templates_diff,
 )
+from optirelay.engine.operate.sharing import optins_failed, optins_status, push_opt_ins
 
 __all__ = [
     "EXPIRES",
@@ -61,12 +62,15 @@ __all__ = [
     "masked",
     "messages",
     "opt_ins",
+    "optins_failed",
+    "optins_status",
     "pause_campaign",
     "pause_channel",
     "preview",
     "probe_online",
     "problems",
     "prometheus_text",
+    "push_opt_ins",
     "push_templates",
     "report_doubts",
     "report_now",

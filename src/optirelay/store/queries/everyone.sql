@@ -85,6 +85,22 @@ limit 100;
 select tenant, id as campaign from campaign
 where report_at <= %(now)s and tenant = any(%(tenants)s) order by report_at limit %(limit)s for update skip locked;
 
+-- name: to_share
+-- Channels with something to tell Optimove about opt-ins, or whose calls no result came of in time; those of files when one is due.
+select r.tenant, r.channel from unnest(%(tenants)s::int[], %(channels)s::text[], %(every)s::interval[], %(full)s::boolean[]) as r (tenant, channel, every, whole)
+left join opt_in_route o on o.tenant = r.tenant and o.channel = r.channel
+where (o.waits_until is null or o.waits_until <= %(now)s) and (
+  exists (select from opt_in_call c where c.tenant = r.tenant and c.channel = r.channel
+          and (c.state in ('made', 'written') or (c.answered_at < %(now)s - %(result_within)s::interval and c.call = 'UpdateCustomerAttributes')))
+  or (r.every is null or o.file_at is null or o.file_at + r.every <= %(now)s) and (
+    r.whole or exists (select from subscription s where s.tenant = r.tenant and s.channel = r.channel and s.told is distinct from s.opted_in
+                       and (s.again_at is null or s.again_at <= %(now)s))
+  )
+);
+
+-- name: with_results
+select distinct tenant from attribute_result where state = 'new' and tenant = any(%(tenants)s);
+
 -- name: add_up
 -- Triggered batches that are done: their counters go into one row for each day, template and outcome. How many there were. One whose
 -- messages have all moved has nothing to add, and still tells when they began.
