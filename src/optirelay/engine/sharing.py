@@ -85,12 +85,12 @@ async def _begin(ctx: Context, tenant: TenantId, channel: ChannelName, settings:
         known = await ledger.sharing.route(channel)
         open_calls = await ledger.sharing.calls(channel)
     if known is None or known.route != route:
-        if known is not None:
-            log.info("opt_ins_by_another_way", tenant=tenant, channel=channel)
         for call in open_calls:
             async with store.transaction() as ledger:
                 await ledger.sharing.close_call(call.id)
-        await tell_anew(ctx, tenant, channel)
+        if known is not None:
+            log.info("opt_ins_by_another_way", tenant=tenant, channel=channel)
+            await tell_anew(ctx, tenant, channel)
         async with store.transaction() as ledger:
             await ledger.sharing.keep_route(channel, route)
         return

@@ -7,8 +7,8 @@ from pathlib import Path
 from optirelay.clock import utc_now
 from optirelay.engine import opt_in_files
 from optirelay.engine.context import Context
+from optirelay.engine.opt_in_files import OptInRow
 from optirelay.model import ChannelName, TenantId
-from optirelay.stages.opt_in_files import OptInRow
 from optirelay.store.sharing import AT_ONCE, OpenCall
 
 CALL = "file"
@@ -44,12 +44,14 @@ async def _is_due(ctx: Context, tenant: TenantId, channel: ChannelName) -> bool:
 
 async def _write(ctx: Context, tenant: TenantId, channel: ChannelName, directory: Path) -> None:
     store, settings, now = ctx.store.tenant(tenant), ctx.channel_settings(tenant, channel), utc_now()
-    name = opt_in_files.next_name(directory, channel, now)
+    name = opt_in_files.next_name(directory, channel, now, tenant=tenant)
     async with store.transaction() as ledger:
         call = await ledger.sharing.open_call(channel, CALL, now, file=name)
     await _take_all(ctx, tenant, channel, call, now)
     whose = None if settings.batch_file.content == "full" else call
-    written = await opt_in_files.write(settings, directory, _rows(ctx, tenant, channel, whose), name=name)
+    written = await opt_in_files.write(
+        settings, directory, _rows(ctx, tenant, channel, whose), tenant=tenant, name=name
+    )
     async with store.transaction() as ledger:
         if written is None:
             await ledger.sharing.close_call(call)
@@ -86,6 +88,6 @@ async def _rows(
 async def _upload(ctx: Context, tenant: TenantId, channel: ChannelName, directory: Path, call: OpenCall) -> None:
     settings = ctx.channel_settings(tenant, channel)
     if settings.batch_file.upload is not None and call.file is not None:
-        await opt_in_files.upload(settings, directory, call.file)
+        await opt_in_files.upload(settings, directory, call.file, tenant=tenant)
     async with ctx.store.tenant(tenant).transaction() as ledger:
         await ledger.sharing.close_call(call.id)

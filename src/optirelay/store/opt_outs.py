@@ -59,14 +59,17 @@ class OptOuts:
     def __init__(self, connection: AsyncConnection[Any], tenant: int) -> None:
         self._sql = Statements(connection, "opt_outs", {"tenant": tenant})
 
-    async def keep(self, statements: Sequence[Statement]) -> None:
-        """Keep what customers said; the newest by its own time counts. Last in a transaction: no group starts."""
+    async def keep(self, statements: Sequence[Statement], *, bulk: bool = False) -> None:
+        """Keep what customers said; the newest by its own time counts. Last in a transaction: no group starts.
+
+        `bulk`: one of many that come at once; Optimove is told of the others first.
+        """
         if statements:
             await self._sql.value("alone")
             columns = list(map(list, zip(*statements, strict=True)))
             said = dict(zip(("customers", "channels", "ats", "opted_in", "sources"), columns, strict=True))
             await self._sql.do("keep_statements", **said)
-            await self._sql.do("keep_subscriptions", **said)
+            await self._sql.do("keep_subscriptions", **said, bulk=bulk)
 
     async def suppress(self, suppressions: Sequence[Suppression]) -> int:
         """Have nobody write there; how many are new. Last in a transaction: no group starts until its end."""

@@ -15,22 +15,22 @@ update opt_in_route set waits = 0, waits_until = null where tenant = %(tenant)s 
 
 -- name: untell
 -- Of at most so many customers after this one, nothing is known to have arrived. The last of them; null: there were none.
-with some as materialized (
+with here as materialized (
   select customer_id from subscription
   where tenant = %(tenant)s and channel = %(channel)s and customer_id > %(after)s order by customer_id limit %(limit)s for update
 ), untold as (
-  update subscription s set told = null, call = null, failed = null, tries = 0, again_at = null, bulk = true from some
-  where s.tenant = %(tenant)s and s.channel = %(channel)s and s.customer_id = some.customer_id
+  update subscription s set told = null, call = null, failed = null, tries = 0, again_at = null, bulk = true from here
+  where s.tenant = %(tenant)s and s.channel = %(channel)s and s.customer_id = here.customer_id
 )
-select max(customer_id) as last from some;
+select max(customer_id) as last from here;
 
 -- name: untell_failed
-with some as materialized (
+with here as materialized (
   select customer_id from subscription
   where tenant = %(tenant)s and channel = %(channel)s and failed is not null order by customer_id for update
 )
-update subscription s set told = null, call = null, failed = null, tries = 0, again_at = null from some
-where s.tenant = %(tenant)s and s.channel = %(channel)s and s.customer_id = some.customer_id;
+update subscription s set told = null, call = null, failed = null, tries = 0, again_at = null from here
+where s.tenant = %(tenant)s and s.channel = %(channel)s and s.customer_id = here.customer_id;
 
 -- name: open_call
 insert into opt_in_call (tenant, channel, call, made_at, file) values (%(tenant)s, %(channel)s, %(call)s, %(now)s, %(file)s) returning id;
@@ -65,25 +65,25 @@ delete from opt_in_call where tenant = %(tenant)s and id = %(call)s;
 
 -- name: take_back
 -- Nobody knows whether the call arrived: its customers are told again.
-with some as materialized (
+with here as materialized (
   select customer_id from subscription
   where tenant = %(tenant)s and channel = %(channel)s and call = %(call)s and (%(customers)s::text[] is null or customer_id = any(%(customers)s))
   order by customer_id for update
 ), untold as (
-  update subscription s set told = null, call = null from some
-  where s.tenant = %(tenant)s and s.channel = %(channel)s and s.customer_id = some.customer_id
+  update subscription s set told = null, call = null from here
+  where s.tenant = %(tenant)s and s.channel = %(channel)s and s.customer_id = here.customer_id
 )
 delete from opt_in_call where tenant = %(tenant)s and id = %(call)s;
 
 -- name: fail
 -- Why customers of a call were not taken. With `again_at` they are told again then, else when they say something new.
-with some as materialized (
+with here as materialized (
   select s.customer_id, n.why, n.again_at from subscription s
   join unnest(%(customers)s::text[], %(whys)s::text[], %(again_ats)s::timestamptz[]) as n (customer_id, why, again_at) on n.customer_id = s.customer_id
   where s.tenant = %(tenant)s and s.channel = %(channel)s and s.call = %(call)s order by s.customer_id for update of s
 )
-update subscription s set failed = some.why, tries = s.tries + 1, again_at = some.again_at, told = case when some.again_at is null then s.told end from some
-where s.tenant = %(tenant)s and s.channel = %(channel)s and s.customer_id = some.customer_id;
+update subscription s set failed = here.why, tries = s.tries + 1, again_at = here.again_at, told = case when here.again_at is null then s.told end from here
+where s.tenant = %(tenant)s and s.channel = %(channel)s and s.customer_id = here.customer_id;
 
 -- name: tries
 -- How often customers of a call were tried in vain, one after the other, at most.
@@ -140,12 +140,12 @@ update opt_in_route set checked_to = %(customer_id)s where tenant = %(tenant)s a
 
 -- name: drifted
 -- Optimove has something else than we told: it is told again.
-with some as materialized (
+with here as materialized (
   select customer_id from subscription
   where tenant = %(tenant)s and channel = %(channel)s and customer_id = any(%(customers)s) and told = opted_in order by customer_id for update
 )
-update subscription s set told = null, call = null from some
-where s.tenant = %(tenant)s and s.channel = %(channel)s and s.customer_id = some.customer_id;
+update subscription s set told = null, call = null from here
+where s.tenant = %(tenant)s and s.channel = %(channel)s and s.customer_id = here.customer_id;
 
 -- name: file_rows
 -- What customers said, of one call or of all, as it is now.
