@@ -22,15 +22,15 @@ from datetime import datetime
 import structlog
 
 from optirelay.clock import utc_now
-from optirelay.engine import offering, troubles
+from optirelay.engine import addressing, offering, troubles
 from optirelay.engine.context import Context, ask
 from optirelay.engine.grouping import apart, grouped, in_groups
 from optirelay.engine.jobs import Job, job
 from optirelay.engine.recording import keep_callbacks
 from optirelay.engine.reporting import due_now, tell
 from optirelay.engine.settle import Known, skip_rest, take_over, write_known
-from optirelay.engine.sharing import shared_channels, tell_opt_ins
-from optirelay.engine.sharing_results import RESULT_WITHIN, check_drift, settle_results
+from optirelay.engine.sharing import tell_opt_ins
+from optirelay.engine.sharing_results import check_drift
 from optirelay.engine.starting import Begun, Started, Starter, start_group
 from optirelay.engine.sweeping import unannounced
 from optirelay.engine.syncing import sync_listeners, tell_behind
@@ -180,8 +180,7 @@ async def _gather_page(ctx: Context, tenant: TenantId, pass_: int, skip: int) ->
     call = recipients.page_call(reading.campaign_id, channel, tags, skip=skip, top=settings.page_size)
     page = await ask(ctx, tenant, call)
     await ctx.way.give(pass_, len(page))
-    read = await ctx.way.in_slices(pass_, page.rows, lambda rows: recipients.read_rows(rows, tags), size=200)
-    batches = messages.batches(read)
+    batches = messages.batches(await addressing.read_page(ctx, tenant, pass_, page.rows, tags))
     async with store.transaction() as ledger:
         now = await ledger.campaigns.lock_reading(pass_)
         if now is None or not now.open or now.reading != reading.reading or await ledger.pages.known(now, skip):
@@ -384,17 +383,6 @@ async def sweep(ctx: Context, tenant: TenantId) -> None:
 
 
 # --- share: Optimove knows who opted in -----------------------------------------------------------------------------
-
-
-async def to_share(ctx: Context) -> list[tuple[TenantId, ChannelName]]:
-    """Read what Optimove said of earlier calls; then, where it does not know yet all that customers said."""
-    async with ctx.store.transaction() as everyone:
-        answered = await everyone.with_results()
-    for tenant in answered:
-        while await settle_results(ctx, tenant):
-            pass
-    async with ctx.store.transaction() as everyone:
-        return await everyone.to_share(shared_channels(ctx.settings), utc_now(), RESULT_WITHIN)
 
 
 async def share(ctx: Context, tenant: TenantId, channel: ChannelName) -> None:

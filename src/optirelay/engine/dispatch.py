@@ -20,6 +20,7 @@ from optirelay.engine.lane import Lane
 from optirelay.engine.recording import compare_outcomes
 from optirelay.engine.recovery import recover
 from optirelay.engine.reporting import due_now
+from optirelay.engine.sharing import to_share
 from optirelay.engine.starting import Started, slots_of
 from optirelay.engine.troubles import tell_clock
 from optirelay.errors import OptirelayError
@@ -223,7 +224,7 @@ class Dispatch:
             while True:
                 self._results.clear()
                 sharing = {place: task for place, task in sharing.items() if not task.done()}
-                for place in await pipeline.to_share(self._ctx):
+                for place in await to_share(self._ctx):
                     if place not in sharing and len(sharing) < SHARED_AT_ONCE:
                         sharing[place] = asyncio.create_task(self._share_one(*place))
                 await _set_or_polled(self._results, SHARE_SECONDS)

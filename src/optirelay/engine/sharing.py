@@ -7,7 +7,12 @@ import structlog
 from optirelay.clock import utc_now
 from optirelay.engine.context import Context, ask
 from optirelay.engine.sharing_by_file import share_by_file
-from optirelay.engine.sharing_results import has_attribute, read_back_overdue
+from optirelay.engine.sharing_results import (
+    RESULT_WITHIN,
+    has_attribute,
+    read_back_overdue,
+    settle_results,
+)
 from optirelay.errors import GiveUp, NeedsOperator, OptirelayError
 from optirelay.model import ChannelName, ProblemKind, TenantId
 from optirelay.settings import ByAttribute, ByFile, ByPreference, ChannelSettings, Settings
@@ -36,6 +41,17 @@ def shared_channels(settings: Settings) -> list[SharedChannel]:
         for name, channel in of_tenant.channels.items()
         if channel.opt_in is not None
     ]
+
+
+async def to_share(ctx: Context) -> list[tuple[TenantId, ChannelName]]:
+    """Read what Optimove said of earlier calls; then, the channels of which it does not know all that was said."""
+    async with ctx.store.transaction() as everyone:
+        answered = await everyone.with_results()
+    for tenant in answered:
+        while await settle_results(ctx, tenant):
+            pass
+    async with ctx.store.transaction() as everyone:
+        return await everyone.to_share(shared_channels(ctx.settings), utc_now(), RESULT_WITHIN)
 
 
 async def tell_opt_ins(ctx: Context, tenant: TenantId, channel: ChannelName, *, file_now: bool = False) -> bool:
@@ -101,16 +117,18 @@ async def _begin(ctx: Context, tenant: TenantId, channel: ChannelName, settings:
 
 
 async def _wait(ctx: Context, tenant: TenantId, channel: ChannelName, error: OptirelayError) -> None:
-    """The channel is tried again later; what Optimove refuses as a whole is a problem."""
+    """The channel is tried again later. What Optimove refuses as a whole is a problem, and files that do not go."""
+    by_file = isinstance(ctx.channel_settings(tenant, channel).opt_in, ByFile)
     async with ctx.store.tenant(tenant).transaction() as ledger:
         known = await ledger.sharing.route(channel)
         if known is not None:
             await ledger.sharing.waits(channel, utc_now() + subscriptions.pause_after(known.waits))
-        if isinstance(error, GiveUp | NeedsOperator):
+        if by_file or isinstance(error, GiveUp | NeedsOperator):  # other calls tell of themselves
             await ledger.problems.tell(
                 ProblemKind.OPTIN_FAILED,
                 f"Opt-ins of channel {channel} cannot be shared: {str(error)[:LONGEST_WORDS]}",
-                "Check the channel's opt_in, its ids and what the key may do; it is tried again by itself",
+                "Check the channel's opt_in and batch_file, its ids and what the key may do; it is tried again by "
+                "itself",
                 channel=channel,
                 subject=REFUSED,
             )

@@ -4,15 +4,19 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
+import structlog
+
 from optirelay.clock import utc_now
 from optirelay.engine import opt_in_files
 from optirelay.engine.context import Context
 from optirelay.engine.opt_in_files import OptInRow
+from optirelay.errors import GiveUp
 from optirelay.model import ChannelName, TenantId
 from optirelay.store.sharing import AT_ONCE, OpenCall
 
 CALL = "file"
 ROWS_AT_ONCE = 1000
+log = structlog.get_logger()
 
 
 async def share_by_file(
@@ -86,8 +90,16 @@ async def _rows(
 
 
 async def _upload(ctx: Context, tenant: TenantId, channel: ChannelName, directory: Path, call: OpenCall) -> None:
-    settings = ctx.channel_settings(tenant, channel)
-    if settings.batch_file.upload is not None and call.file is not None:
-        await opt_in_files.upload(settings, directory, call.file, tenant=tenant)
-    async with ctx.store.tenant(tenant).transaction() as ledger:
-        await ledger.sharing.close_call(call.id)
+    """What somebody took away before it was uploaded comes with the next file."""
+    assert call.file is not None
+    store, gone = ctx.store.tenant(tenant), False
+    try:
+        await opt_in_files.upload(ctx.channel_settings(tenant, channel), directory, call.file, tenant=tenant)
+    except GiveUp as error:
+        log.warning("file_is_gone", tenant=tenant, channel=channel, why=str(error))
+        gone = True
+    async with store.transaction() as ledger:
+        if gone:
+            await ledger.sharing.take_back(channel, call.id)
+        else:
+            await ledger.sharing.close_call(call.id)

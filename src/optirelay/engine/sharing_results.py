@@ -80,15 +80,20 @@ async def _is_listed(ctx: Context, tenant: TenantId, name: str) -> bool | None:
 
 async def _added(ledger: Ledger, channel: ChannelName, name: str) -> None:
     await ledger.sharing.attribute_added(name)
+    await _close_asking(ledger, channel)
+    await ledger.problems.mended(ProblemKind.OPTIN_FAILED, subject=_subject(name))
+
+
+async def _close_asking(ledger: Ledger, channel: ChannelName) -> None:
     for call in await ledger.sharing.calls(channel):
         if call.call == "AddCustomerAttribute":
             await ledger.sharing.close_call(call.id)
-    await ledger.problems.mended(ProblemKind.OPTIN_FAILED, subject=_subject(name))
 
 
 async def _not_told(ledger: Ledger, channel: ChannelName, name: str, *, listed: bool | None) -> None:
     """Optimove has not said what came of the attribute. Where it does not list it, it is asked for again; where it
     cannot be asked, values are told all the same, and their results say whether there is one."""
+    await _close_asking(ledger, channel)
     if listed is None:
         await ledger.sharing.attribute_added(name)
     else:

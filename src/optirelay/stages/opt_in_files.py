@@ -10,7 +10,7 @@ import io
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal, NamedTuple
 
@@ -68,7 +68,7 @@ class Manifest:
 
     channel: ChannelName
     content: Literal["changes", "full"]
-    made_at: datetime
+    made_at: datetime  # UTC, in whole seconds
     rows: int
     columns: tuple[str, ...]
     parts: tuple[Part, ...]
@@ -101,7 +101,7 @@ def rows_to_wire(rows: Iterable[OptInRow], layout: Layout) -> bytes:
 
 def iso(at: datetime) -> str:
     """A time as files have it: "2031-04-02T10:00:00Z"."""
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return at.astimezone(UTC).isoformat(timespec="seconds").removesuffix("+00:00") + "Z"
 
 
 def _csv(rows: Iterable[Sequence[str]]) -> bytes:
@@ -114,25 +114,32 @@ def _csv(rows: Iterable[Sequence[str]]) -> bytes:
 
 
 class Line(NamedTuple):
-    """One row of a part: whose, and as it is written."""
+    """One row of a part: whose, and all of it as it was read."""
 
     customer_id: str
-    wire: bytes
+    whole: str | list[str]
 
 
 def read_lines(lines: Iterable[str], name: str, columns: Sequence[str]) -> Iterator[Line]:
-    """The rows of a part, without its header. ValueError (csv.Error is none) for what is no such file."""
+    """The rows of a part, without its header. ValueError or LookupError for what is no such file."""
     if name.endswith(ENDINGS["jsonl"]):
-        for line in lines:
-            yield Line(str(json.loads(line)[columns[0]]), line.encode())
+        yield from (Line(str(json.loads(line)[columns[0]]), line) for line in lines)
         return
     try:
         rows = csv.reader(lines, strict=True)
         next(rows, None)
-        for row in rows:
-            yield Line(row[0], _csv([row]))
-    except (csv.Error, IndexError) as error:
+        yield from (Line(row[0], row) for row in rows)
+    except csv.Error as error:
         raise ValueError(f"no CSV: {error}") from error
+
+
+def lines_to_wire(lines: Iterable[Line]) -> bytes:
+    """As they stood in the part."""
+    rows = [line.whole for line in lines]
+    return (
+        _csv(row for row in rows if isinstance(row, list))
+        + "".join(row for row in rows if isinstance(row, str)).encode()
+    )
 
 
 def header_of(name: str, columns: Sequence[str]) -> bytes:
@@ -187,8 +194,7 @@ def leftovers(channel: ChannelName, files: Iterable[str]) -> list[str]:
 
 def manifest_to_wire(manifest: Manifest) -> bytes:
     """As it lies beside the parts."""
-    made_at = manifest.made_at.astimezone(UTC).replace(microsecond=0)
-    return msgspec.json.format(msgspec.json.encode(replace(manifest, made_at=made_at))) + b"\n"
+    return msgspec.json.format(msgspec.json.encode(manifest)) + b"\n"
 
 
 def read_manifest(body: bytes) -> Manifest:

@@ -11,6 +11,7 @@ from optirelay.store.batches import Batches
 from optirelay.store.budget import Budget
 from optirelay.store.campaigns import Campaigns
 from optirelay.store.channels import Channels
+from optirelay.store.contacts import Contacts
 from optirelay.store.events import Events
 from optirelay.store.listeners import Listeners
 from optirelay.store.looks import Looks
@@ -43,6 +44,7 @@ class Ledger:
         self.events = Events(connection, tenant)
         self.opt_outs = OptOuts(connection, tenant)
         self.triggers = Triggers(connection, tenant)
+        self.contacts = Contacts(connection, tenant)
         self.sharing = Sharing(connection, tenant)
         self.audit = Audit(connection, tenant)
 

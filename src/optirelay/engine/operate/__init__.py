@@ -14,6 +14,7 @@ from optirelay.engine.operate.deciding import (
     resume_channel,
     retry_refused,
 )
+from optirelay.engine.operate.directory import ContactsImported, contact, import_contacts
 from optirelay.engine.operate.doing import report_now, sync_listeners
 from optirelay.engine.operate.exporting import EXPORT_COLUMNS, export
 from optirelay.engine.operate.looking import (
@@ -47,6 +48,7 @@ __all__ = [
     "EXPORT_COLUMNS",
     "WORKER_SILENCE",
     "BadTemplates",
+    "ContactsImported",
     "Decision",
     "Person",
     "Preview",
@@ -56,8 +58,10 @@ __all__ = [
     "campaigns",
     "cancel_campaign",
     "channels",
+    "contact",
     "doubts",
     "export",
+    "import_contacts",
     "listeners",
     "masked",
     "messages",

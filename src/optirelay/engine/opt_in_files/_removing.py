@@ -6,6 +6,7 @@ import hashlib
 import zlib
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 from optirelay.engine.opt_in_files import _disk
@@ -15,6 +16,8 @@ from optirelay.errors import NeedsOperator
 from optirelay.model import ChannelName, CustomerId
 from optirelay.stages import opt_in_files as files
 from optirelay.stages.opt_in_files import Line, Manifest, Part
+
+_LINES_AT_ONCE = 500
 
 
 async def remove_person(directory: Path, channel: ChannelName, customer_id: CustomerId) -> int:
@@ -71,9 +74,9 @@ def _write_anew(path: Path, manifest: Manifest, customer_id: CustomerId) -> Part
     anew = Gzipped(path.parent, path.name)
     try:
         anew.write(files.header_of(path.name, manifest.columns), 0)
-        for line in _lines(path, manifest):
-            if line.customer_id != customer_id:
-                anew.write(line.wire, 1)
+        others = (line for line in _lines(path, manifest) if line.customer_id != customer_id)
+        while some := list(islice(others, _LINES_AT_ONCE)):
+            anew.write(files.lines_to_wire(some), len(some))
         anew.finish()
     finally:
         anew.close()

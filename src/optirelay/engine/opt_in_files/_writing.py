@@ -135,7 +135,7 @@ class _Parts:
             manifest = Manifest(
                 channel=ChannelName(self._channel.name),
                 content=self._channel.batch_file.content,
-                made_at=utc_now(),
+                made_at=utc_now().replace(microsecond=0),
                 rows=sum(part.rows for part in parts),
                 columns=self._layout.columns,
                 parts=parts,
