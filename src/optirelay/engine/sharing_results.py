@@ -18,6 +18,7 @@ from optirelay.store import Ledger, StoreUnavailable
 from optirelay.store.sharing import CallOf, Failure, OpenCall, Result, Told
 
 RESULT_WITHIN = timedelta(minutes=2)  # Optimove's pages say: within about a minute
+CALL_KNOWN_WITHIN = timedelta(minutes=1)
 MOST_RESULTS = 100  # read in one transaction
 MOST_READ_BACK = 20  # customers of one call, or of one look at a channel
 MOST_SILENT = 3  # customers at first of whom Optimove does not say what it has: then it is not asked on
@@ -115,24 +116,27 @@ def _subject(name: str) -> str:
 
 
 async def settle_results(ctx: Context, tenant: TenantId) -> int:
-    """Read what Optimove posted of attribute calls; of how many calls. Twice changes nothing."""
+    """Read what Optimove posted of attribute calls; how many results. Twice changes nothing.
+
+    One that names a call which nobody knows may have come before the call was answered: for a minute it waits.
+    """
     async with ctx.store.tenant(tenant).transaction() as ledger:
         results = await ledger.sharing.results(MOST_RESULTS)
-        for result in results:
-            await _settle(ledger, result)
-        return len(results)
+        settled = [await _settle(ledger, result) for result in results]
+        return sum(settled)
 
 
-async def _settle(ledger: Ledger, result: Result) -> None:
+async def _settle(ledger: Ledger, result: Result) -> bool:
     told = attribute_results.read(result.body)
+    call = await ledger.sharing.call_of(result.call, told.request_id if isinstance(told, Updated) else "")
+    if isinstance(told, Updated) and call is None and utc_now() - result.received_at < CALL_KNOWN_WITHIN:
+        return False
     await ledger.sharing.settle_results([result.id], readable=told is not None)
     match told:
         case Updated() as updated:
-            call = await ledger.sharing.call_of(result.call, updated.request_id)
             if call is not None:
                 await _end_call(ledger, call, updated)
         case Added() as added:
-            call = await ledger.sharing.call_of(result.call, "")
             if added.ok or added.exists_already:
                 await _added(ledger, ChannelName("") if call is None else call.channel, added.name)
             else:
@@ -144,6 +148,7 @@ async def _settle(ledger: Ledger, result: Result) -> None:
                 "Ask Optimove what it sends; it is kept, and its call counts as not answered for",
                 subject="attributes",
             )
+    return True
 
 
 async def _not_added(ledger: Ledger, call: CallOf | None, added: Added) -> None:
