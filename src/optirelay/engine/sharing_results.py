@@ -170,10 +170,11 @@ async def _not_added(ledger: Ledger, call: CallOf | None, added: Added) -> None:
 
 async def _end_call(ledger: Ledger, call: CallOf, updated: Updated) -> None:
     """What was told is confirmed, but for those who were not taken: each with why, and told again where that helps."""
-    errors = [(CustomerId(one.customer_id), one.reason) for one in updated.errors]
-    if not updated.ok and not errors:
+    errors = [(CustomerId(one.customer_id), one.reason) for one in updated.errors if one.customer_id]
+    of_nobody = [one.reason for one in updated.errors if not one.customer_id]
+    if not updated.ok and (of_nobody or not errors):  # whom it is about is not said: it may be anybody
         told = await ledger.sharing.told_by(call.channel, call.id, call.customers)
-        errors = [(one.customer_id, subscriptions.NOT_SAID) for one in told]
+        errors = [*((one.customer_id, [*of_nobody, subscriptions.NOT_SAID][0]) for one in told), *errors]
     for name in {one.attribute for one in updated.errors if one.reason == AttributeNotChanged.INVALID_FIELD}:
         await ledger.sharing.forget_attribute(name)
     if errors:
@@ -274,9 +275,9 @@ async def _stands(ctx: Context, tenant: TenantId, channel: ChannelName, name: st
     expected = subscriptions.value_of(ctx.channel_settings(tenant, channel), opted_in=one.told)
     try:
         attributes = await ask(ctx, tenant, get_customer_attributes(one.customer_id), tells=False, admin=True)
-    except (StoreUnavailable, ValueError):
+    except StoreUnavailable:
         raise
-    except OptirelayError as error:
+    except (OptirelayError, ValueError) as error:  # or an id that no address can carry
         log.info("attributes_not_read", tenant=tenant, channel=channel, why=str(error))
         return None
     values = {row.real_field_name.lower(): row.value or "" for row in attributes}
