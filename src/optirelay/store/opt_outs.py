@@ -11,6 +11,7 @@ from optirelay.model import ChannelName, CustomerId
 from optirelay.store._sql import Statements
 
 EVERY_CHANNEL = ""
+_SAID_TYPES = ("int4", "text", "text", "timestamptz", "bool", "text")
 
 
 class Statement(NamedTuple):
@@ -57,16 +58,19 @@ class OptOuts:
     """One tenant's subscriptions and suppressions. What is written here counts for every group that starts later."""
 
     def __init__(self, connection: AsyncConnection[Any], tenant: int) -> None:
+        self._tenant = tenant
         self._sql = Statements(connection, "opt_outs", {"tenant": tenant})
 
-    async def keep(self, statements: Sequence[Statement]) -> None:
-        """Keep what customers said; the newest by its own time counts. Last in a transaction: no group starts."""
-        if statements:
-            await self._sql.value("alone")
-            columns = list(map(list, zip(*statements, strict=True)))
-            said = dict(zip(("customers", "channels", "ats", "opted_in", "sources"), columns, strict=True))
-            await self._sql.do("keep_statements", **said)
-            await self._sql.do("keep_subscriptions", **said)
+    async def keep(self, statements: Sequence[Statement]) -> int:
+        """Keep what customers said; the newest by its own time counts; of how many customers and channels that is new.
+        Last in a transaction: no group starts until its end. 2,000 hold them up for some 40 ms."""
+        if not statements:
+            return 0
+        await self._sql.do("said")
+        await self._sql.copy("copy_said", [(self._tenant, *statement) for statement in statements], _SAID_TYPES)
+        await self._sql.value("alone")
+        await self._sql.do("keep_statements")
+        return await self._sql.count("keep_subscriptions")
 
     async def suppress(self, suppressions: Sequence[Suppression]) -> int:
         """Have nobody write there; how many are new. Last in a transaction: no group starts until its end."""

@@ -17,6 +17,7 @@ from optirelay.engine.operate.deciding import (
 from optirelay.engine.operate.directory import ContactsImported, contact, import_contacts
 from optirelay.engine.operate.doing import report_now, sync_listeners
 from optirelay.engine.operate.exporting import EXPORT_COLUMNS, export
+from optirelay.engine.operate.importing import Imported
 from optirelay.engine.operate.looking import (
     channels,
     doubts,
@@ -29,7 +30,7 @@ from optirelay.engine.operate.looking import (
     tenants_of,
 )
 from optirelay.engine.operate.measuring import WORKER_SILENCE, prometheus_text
-from optirelay.engine.operate.opting import opt_ins, suppress, suppressions, unsuppress
+from optirelay.engine.operate.opting import import_opt_ins, opt_ins, suppress, suppressions, unsuppress
 from optirelay.engine.operate.probing import probe_online
 from optirelay.engine.operate.pushing import (
     BadTemplates,
@@ -49,6 +50,7 @@ __all__ = [
     "BadTemplates",
     "ContactsImported",
     "Decision",
+    "Imported",
     "Person",
     "Preview",
     "Pushed",
@@ -61,6 +63,7 @@ __all__ = [
     "doubts",
     "export",
     "import_contacts",
+    "import_opt_ins",
     "listeners",
     "masked",
     "messages",
