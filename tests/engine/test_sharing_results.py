@@ -47,7 +47,10 @@ async def test_a_result_that_does_not_say_whom_it_is_about_is_about_everybody(
             ([], ["NOT_SAID"] * 3),
             ([{"error": "INVALID_VALUE"}], ["INVALID_VALUE"] * 3),
             (
-                [{"error": "INVALID_VALUE", "customerId": ""}, {"error": "INVALID_CUSTOMER", "customerId": customer(2)}],
+                [
+                    {"error": "INVALID_VALUE", "customerId": ""},
+                    {"error": "INVALID_CUSTOMER", "customerId": customer(2)},
+                ],
                 ["INVALID_VALUE", "INVALID_CUSTOMER", "INVALID_VALUE"],
             ),
             ([{"error": "INVALID_CUSTOMER", "customerId": customer(2)}], [None, "INVALID_CUSTOMER", None]),

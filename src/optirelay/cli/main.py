@@ -19,8 +19,8 @@ from optirelay.errors import OptirelayError
 DEBUG = "--debug"
 # Modules of commands, each loaded when it is asked for: one second of loading is for those who need it.
 GROUPS = (
-    *("campaigns", "channels", "doubts", "listeners", "messages", "optins", "problems", "report", "suppressions"),
-    "templates",
+    *("campaigns", "channels", "contacts", "doubts", "listeners", "messages", "optins", "problems", "report"),
+    *("suppressions", "templates"),
 )
 SETUP = ("init", "check", "providers")  # single commands, all in one module
 
