@@ -6,7 +6,7 @@ from optirelay.cli._basics import WRONG_USE, complain
 
 LATER = {
     "optins": ("import", "push", "status"),
-    "": ("contacts", "erase", "tokens", "users"),
+    "": ("contacts", "tokens", "users"),
 }
 _ANYTHING = {"ignore_unknown_options": True, "allow_extra_args": True}
 

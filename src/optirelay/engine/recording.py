@@ -10,7 +10,7 @@ from optirelay.clock import utc_now
 from optirelay.engine import troubles
 from optirelay.engine.context import Context
 from optirelay.engine.grouping import grouped
-from optirelay.model import ChannelName, DeliveryEvent, EventKind, TenantId
+from optirelay.model import ChannelName, DeliveryEvent, EventKind, TenantId, is_erased
 from optirelay.stages import callbacks, outcomes
 from optirelay.store import Callback, Ledger, Store
 from optirelay.store.batches import Attempt, LockedBatch
@@ -107,7 +107,8 @@ async def _obey(ledger: Ledger, channel: ChannelName, new: Sequence[tuple[Delive
             said = Statement(message.customer_id, channel, event.at, opted_in=False, source=follows.opts_out)
             statements.append(said)
         if follows.suppresses is not None and message.address is not None:
-            suppressions.append(Suppression(message.address, channel, follows.suppresses))
+            erased = is_erased(message.customer_id)
+            suppressions.append(Suppression(message.address, channel, follows.suppresses, erased=erased))
     await ledger.opt_outs.keep(statements)
     await ledger.opt_outs.suppress(suppressions)
 

@@ -25,6 +25,7 @@ from optirelay.store.budget import Budget
 from optirelay.store.campaigns import Campaigns
 from optirelay.store.channels import Channels
 from optirelay.store.events import Events
+from optirelay.store.forgetting import Forgetting
 from optirelay.store.link_tokens import Linked, LinkTokens, is_genuine, read_token
 from optirelay.store.listeners import Listeners
 from optirelay.store.looks import Looks
@@ -67,6 +68,7 @@ class Ledger:
         self.opt_outs = OptOuts(connection, tenant)
         self.triggers = Triggers(connection, tenant)
         self.audit = Audit(connection, tenant)
+        self.forgetting = Forgetting(connection, tenant)
 
     def savepoint(self) -> AbstractAsyncContextManager[object]:
         """What goes wrong inside is undone, and the transaction goes on."""

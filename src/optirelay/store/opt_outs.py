@@ -30,6 +30,7 @@ class Suppression(NamedTuple):
     channel: str
     reason: str  # hard_bounce, complaint or manual
     note: str = ""
+    erased: bool = False  # whose it is was erased: a keyed hash of the address is kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +61,21 @@ class OptOuts:
         self._sql = Statements(connection, "opt_outs", {"tenant": tenant})
 
     async def keep(self, statements: Sequence[Statement]) -> None:
-        """Keep what customers said; the newest by its own time counts. Last in a transaction: no group starts."""
+        """Keep what customers said; the newest by its own time counts. Of who was erased nothing is kept. Last in a
+        transaction: no group starts."""
         if statements:
             await self._sql.value("alone")
+            erased = await self.erased_among([said.customer_id for said in statements])
+            statements = [said for said in statements if said.customer_id not in erased]
+        if statements:
             columns = list(map(list, zip(*statements, strict=True)))
             said = dict(zip(("customers", "channels", "ats", "opted_in", "sources"), columns, strict=True))
             await self._sql.do("keep_statements", **said)
             await self._sql.do("keep_subscriptions", **said)
+
+    async def erased_among(self, customers: Sequence[CustomerId]) -> set[CustomerId]:
+        """Of these customers those who were erased; who is written about under a keyed hash is one of them."""
+        return set(await self._sql.values("erased_among", customers=list(customers)))
 
     async def suppress(self, suppressions: Sequence[Suppression]) -> int:
         """Have nobody write there; how many are new. Last in a transaction: no group starts until its end."""
@@ -74,7 +83,7 @@ class OptOuts:
             return 0
         await self._sql.value("alone")
         columns = list(map(list, zip(*suppressions, strict=True)))
-        names = ("addresses", "channels", "reasons", "notes")
+        names = ("addresses", "channels", "reasons", "notes", "erased")
         return await self._sql.count("suppress", **dict(zip(names, columns, strict=True)))
 
     async def unsuppress(self, address: str, channel: str | None) -> list[str]:

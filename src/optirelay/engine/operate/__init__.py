@@ -15,6 +15,8 @@ from optirelay.engine.operate.deciding import (
     retry_refused,
 )
 from optirelay.engine.operate.doing import report_now, sync_listeners
+from optirelay.engine.operate.erasing import COUNTED as ERASED_COUNTS
+from optirelay.engine.operate.erasing import Erased, erase
 from optirelay.engine.operate.exporting import EXPORT_COLUMNS, export
 from optirelay.engine.operate.looking import (
     channels,
@@ -42,11 +44,13 @@ from optirelay.engine.operate.pushing import (
 )
 
 __all__ = [
+    "ERASED_COUNTS",
     "EXPIRES",
     "EXPORT_COLUMNS",
     "WORKER_SILENCE",
     "BadTemplates",
     "Decision",
+    "Erased",
     "Person",
     "Preview",
     "Pushed",
@@ -56,6 +60,7 @@ __all__ = [
     "cancel_campaign",
     "channels",
     "doubts",
+    "erase",
     "export",
     "listeners",
     "masked",

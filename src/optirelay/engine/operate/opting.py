@@ -5,7 +5,7 @@ from optirelay.engine.context import Context
 from optirelay.engine.operate.deciding import account
 from optirelay.engine.operate.looking import Shape, iso, masked, tenants_of
 from optirelay.errors import NeedsOperator
-from optirelay.model import CustomerId, TenantId
+from optirelay.model import ERASED, CustomerId, TenantId
 from optirelay.store.opt_outs import EVERY_CHANNEL, Suppression
 
 
@@ -48,7 +48,7 @@ async def suppressions(ctx: Context, tenant: str | None, channel: str | None, *,
             {
                 "tenant": name,
                 "channel": row.channel,
-                "address": row.address if addresses else masked(row.address),
+                "address": row.address if addresses or row.address.startswith(ERASED) else masked(row.address),
                 "reason": row.reason,
                 "note": row.note,
                 "at": iso(row.at),
