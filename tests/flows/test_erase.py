@@ -3,8 +3,8 @@
 import json
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -16,7 +16,7 @@ from tests.conftest import MakeSettings
 from tests.events import recorded, sids_of
 from tests.flows.test_opt_outs import states
 from tests.house import ACME, NEWSLETTER, NOBODY_YET, House, open_house
-from tests.triggers import CAMPAIGN, TRIGGERED_ID, body
+from tests.triggers import TRIGGERED_ID, body
 
 from optirelay import pipeline
 from optirelay.clock import utc_now
@@ -94,7 +94,9 @@ async def dump(house: House) -> bytes:
     """Every column of every table, as its octets."""
     found = b""
     async with house.ctx.store.pool.connection() as connection:
-        tables = await (await connection.execute("select tablename from pg_tables where schemaname = 'public'")).fetchall()
+        tables = await (
+            await connection.execute("select tablename from pg_tables where schemaname = 'public'")
+        ).fetchall()
         for (table,) in tables:
             async with connection.cursor() as cursor, cursor.copy(f"copy {table} to stdout (format binary)") as rows:
                 async for data in rows:
@@ -105,10 +107,8 @@ async def dump(house: House) -> bytes:
 def files(folder: Path) -> Iterator[bytes]:
     for path in folder.rglob("*"):
         if path.is_file():
-            try:
+            with suppress(FileNotFoundError):
                 yield path.read_bytes()
-            except FileNotFoundError:
-                pass
 
 
 def found_in(texts: Iterator[bytes] | list[bytes], values: Mapping[str, str] = PLANTED) -> set[str]:
@@ -185,8 +185,8 @@ async def plant_in_the_store(house: House) -> None:
         await ledger.audit.keep("resolve sent", ["s_x"], account="op", reason=f"{PLANTED['e-mail']} asked for it")
     await do(
         house,
-        "insert into contact (tenant, customer_id, email, phone, push_token, attributes) values (1, %(who)s, %(email)s, "
-        "%(phone)s, %(token)s, jsonb_build_object('hobby', %(hobby)s::text))",
+        "insert into contact (tenant, customer_id, email, phone, push_token, attributes) values (1, %(who)s, "
+        "%(email)s, %(phone)s, %(token)s, jsonb_build_object('hobby', %(hobby)s::text))",
         who=ZOE, email=PLANTED["e-mail"], phone=PLANTED["phone"], token=PLANTED["device token"],
         hobby=PLANTED["attribute of the directory"],
     )  # fmt: skip
@@ -231,4 +231,101 @@ async def test_a_search_for_all_that_was_known_of_somebody_who_is_erased_finds_n
             yan: "suppressed",
         }
         assert found_in([await dump(house)]) == set()
+        await house.audit()
+
+
+async def test_beside_a_worker_at_work_it_is_the_same(make_settings: MakeSettings, data_dir: Path) -> None:
+    values = {"customer id": ZOE, "e-mail": PLANTED["e-mail"], "first name": PLANTED["first name"]}
+    async with embedded_house(make_settings, data_dir, workers=1) as house:
+        first = await house.plan()
+        await house.fire(first)
+        await house.until_state(first, "complete")
+        await house.until_reported(first)
+        assert found_in([await dump(house)], values) == set(values)
+        second = await house.plan(send_at=["+3600s"])
+        await house.fire(second)
+        await house.until(lambda: planned(house, second))
+        did = await operate.erase(house.ctx, "acme", ZOE)
+        assert (did.left, did.messages, did.skipped, did.reports > 0) == ([], 2, 1, True)
+        assert found_in([await dump(house)], values) == set()
+        assert found_in(files(data_dir), values) == set()
+        third = await house.plan()
+        await house.fire(third)
+        await house.until_state(third, "complete")
+        assert (await states(house, third))[did.customer_id] == "erased"
+        await house.until_reported(third)
+        told = [
+            c["body"]["CustomerIDs"] for c in await house.sim("interactions") if str(c["body"]["CampaignID"]) == third
+        ]
+        assert sorted(name for names in told for name in names) == ["C-yan-552", "a", "b", "c"]
+
+
+async def planned(house: House, campaign_id: str) -> bool:
+    shapes = await operate.campaigns(house.ctx, campaign_id=campaign_id)
+    return bool(shapes) and shapes[0]["planned"] == len(PEOPLE)
+
+
+class Killed(Exception):
+    """The process ends here."""
+
+
+class CutStore(TenantStore):
+    """Ends the process before its transaction of this number."""
+
+    def __init__(self, store: Store, transactions: int) -> None:
+        whole = store.tenant(ACME)
+        self.__dict__.update(whole.__dict__)
+        self._whole = whole
+        self._left = transactions
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Ledger]:
+        if not self._left:
+            raise Killed
+        self._left -= 1
+        async with self._whole.transaction() as ledger:
+            yield ledger
+
+
+class Cut(Store):
+    """A store whose tenant is such a one."""
+
+    def __init__(self, store: Store, transactions: int) -> None:
+        self.__dict__.update(store.__dict__)
+        self._cut = CutStore(store, transactions)
+
+    def tenant(self, tenant: Any) -> TenantStore:
+        del tenant
+        return self._cut
+
+
+async def test_ended_anywhere_the_same_again_does_the_rest(make_settings: MakeSettings) -> None:
+    people = [f"person-{n:02}" for n in range(60)]
+    async with open_house(make_settings, scenario=NOBODY_YET, workers=0, channel=CHANNEL) as house:
+        await house.push(17)
+        await house.people(
+            *({"customer_id": p, "EMAIL": f"{p}@example.com", "FIRST_NAME": f"name-of-{p}"} for p in people)
+        )
+        first = await fetched(house)
+        await answer(house, {p: Refused(Refusal.REJECTED, f"no box {p}@example.com") for p in people[::2]})
+        sids = await sids_of(house, first)
+        bounced = {"event": "bounced", "permanent": True}
+        await called_back(house, *({"id": sids[p], **bounced, "reason": f"no {p}@example.com"} for p in people))
+        await pipeline.report.run(house.ctx, ACME, campaign=(await house.campaign(first)).id)
+        await fetched(house, send_at=["+3600s"])
+        kills = 0
+        for person in people:
+            cut = replace(house.ctx, store=Cut(house.ctx.store, kills))
+            with suppress(Killed):
+                await operate.erase(cut, "acme", person)
+                break
+            kills += 1
+            values = {"id": person, "address": f"{person}@example.com", "name": f"name-of-{person}"}
+            did = await operate.erase(house.ctx, "acme", person)
+            assert found_in([await dump(house)], values) == set(), kills
+            assert (await operate.erase(house.ctx, "acme", person)).things == 0
+            listed = await operate.suppressions(house.ctx, "acme", None, addresses=True)
+            assert sum(row["address"].startswith("erased:") for row in listed) == kills
+            assert did.customer_id in await states(house, first)
+        assert 15 < kills < len(people)
         await house.audit()

@@ -52,7 +52,8 @@ def erase(
 
 
 def _more(done: operate.Erased) -> str:
-    return f" in {done.campaigns} campaigns, of which {done.skipped} were planned and are skipped"
+    where = f" in {done.campaigns} campaign{'s' * (done.campaigns > 1)}"
+    return f"{where}; {done.skipped} of them had not begun and will not be sent" if done.skipped else where
 
 
 def _shape(done: operate.Erased) -> dict[str, Any]:

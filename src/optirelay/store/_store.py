@@ -25,7 +25,7 @@ from optirelay.store.budget import Budget
 from optirelay.store.campaigns import Campaigns
 from optirelay.store.channels import Channels
 from optirelay.store.events import Events
-from optirelay.store.forgetting import Forgetting
+from optirelay.store.forgetting import Aging, Forgetting
 from optirelay.store.link_tokens import Linked, LinkTokens, is_genuine, read_token
 from optirelay.store.listeners import Listeners
 from optirelay.store.looks import Looks
@@ -120,6 +120,7 @@ class Everyone:
         self._sql = Statements(connection, "everyone", {})
         self._names = {known.id: name for name, known in tenants.items()}
         self.problems = Problems(connection, None)
+        self.aging = Aging(connection)
 
     def ledger(self, tenant: int) -> Ledger:
         """One tenant's rows, in this transaction."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from psycopg import AsyncConnection
 
-from optirelay.model import ChannelName, CustomerId, Skip
+from optirelay.model import ChannelName, CustomerId, Skip, day_of
 from optirelay.store._sql import Statements
 
 CHUNK = 1000  # rows that one statement changes at the most
@@ -76,7 +76,7 @@ class Forgetting:
 
     async def all_gone(self, erased: CustomerId, *, gone: bool) -> None:
         """Whether nothing of them is left anywhere."""
-        await self._sql.do("all_gone" if gone else "not_gone", erased=erased)
+        await self._sql.do("all_gone", erased=erased, gone=gone)
 
     async def has_erased(self) -> bool:
         """Whether anybody was erased."""
@@ -203,6 +203,52 @@ class Forgetting:
             + await self._sql.count("clean_answers", campaigns=list(campaigns), pattern=pattern)
             + await self._sql.count("clean_decisions", pattern=pattern)
         )
+
+
+class Aging:
+    """What goes by its age, of all tenants, those that the settings no longer have among them.
+
+    Each step changes some CHUNK of rows at the most and says how many, batches or requests; 0: nothing is old enough.
+    """
+
+    def __init__(self, connection: AsyncConnection[Any]) -> None:
+        self._sql = Statements(connection, "everyone", {})
+
+    async def alone(self) -> bool:
+        """Whether nobody else is at it; nobody comes before the transaction ends."""
+        return bool(await self._sql.value("alone_at_forgetting"))
+
+    async def forget_batches(self, before: datetime) -> int:
+        """What is personal of messages of batches that were done before that."""
+        return int(await self._sql.value("forget_batches", before=before, most=CHUNK))
+
+    async def empty_requests(self, before: datetime) -> int:
+        """What requests said that came before that and were read; that they came stays known."""
+        return await self._sql.count("empty_old_notifications", before=before, most=CHUNK) + await self._sql.count(
+            "empty_old_callbacks", before=before, most=CHUNK
+        )
+
+    async def drop_requests(self, before: datetime) -> int:
+        """Requests that came before that and were read."""
+        return await self._sql.count("drop_old_notifications", before=before, most=CHUNK) + await self._sql.count(
+            "drop_old_callbacks", before=before, most=CHUNK
+        )
+
+    async def drop_attribute_results(self, before: datetime) -> int:
+        """The same of asynchronous results, of which nothing needs to be known again."""
+        return await self._sql.count("drop_old_attribute_results", before=before, most=CHUNK)
+
+    async def let_campaigns_go(self, before: datetime) -> int:
+        """Whole campaigns that were over before that: nobody is shown them any more. How many days of them."""
+        return await self._sql.count("let_campaigns_go", before=before, day=day_of(before))
+
+    async def drop_batches(self) -> int:
+        """Batches of campaigns that go, with their messages."""
+        return int(await self._sql.value("drop_batches", most=CHUNK))
+
+    async def drop_campaigns(self) -> int:
+        """A campaign that goes and of which nothing else is left."""
+        return await self._sql.count("drop_campaign")
 
 
 @dataclass(frozen=True, slots=True)

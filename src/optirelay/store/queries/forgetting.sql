@@ -8,10 +8,8 @@ on conflict (tenant, hash) do update set hash = excluded.hash
 returning 'erased:' || encode(e.hash, 'hex') as customer_id, xmax = 0 as new, e.done_at is not null as done;
 
 -- name: all_gone
-update erased set done_at = clock_timestamp() where tenant = %(tenant)s and 'erased:' || encode(hash, 'hex') = %(erased)s;
-
--- name: not_gone
-update erased set done_at = null where tenant = %(tenant)s and 'erased:' || encode(hash, 'hex') = %(erased)s and done_at is not null;
+update erased set done_at = case when %(gone)s then clock_timestamp() end
+where tenant = %(tenant)s and 'erased:' || encode(hash, 'hex') = %(erased)s;
 
 -- name: has_erased
 select exists (select from erased where tenant = %(tenant)s) as has_erased;
