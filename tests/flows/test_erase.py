@@ -206,7 +206,8 @@ async def test_a_search_for_all_that_was_known_of_somebody_who_is_erased_finds_n
     async with embedded_house(make_settings, data_dir, workers=0) as house:
         campaigns = await plant(house)
         assert await house.notify(trigger(page_title=PLANTED["unread trigger's parameter"])) == 200
-        await do(house, "analyze", "checkpoint")
+        await do(house, "insert into contact (tenant, customer_id, email) values (1, 'passing', 'by@example.com')")
+        await do(house, "analyze", "delete from contact where customer_id = 'passing'", "checkpoint")
         assert found_in([await dump(house)]) == set(PLANTED)
         assert found_in(files(data_dir)) == set(PLANTED)
 
