@@ -25,6 +25,12 @@ def reader_of(kind: str, default_country: str | None) -> Callable[[str], str | N
     return {"email": read_email, "push": read_token, "inapp": read_name}[kind]
 
 
+def matcher_of(default_country: str | None) -> Callable[[str], str | None]:
+    """What makes of a value that which finds a person in our directory: an e-mail address where it has an "@", else a
+    phone number; None where it is neither."""
+    return lambda value: read_email(value) if "@" in value else read_phone(value, default_country)
+
+
 def read_token(value: str) -> str | None:
     """What a device is reached by: printable, without blanks."""
     token = _read_line(value, LONGEST_TOKEN)

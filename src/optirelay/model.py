@@ -228,6 +228,17 @@ class Recipient(msgspec.Struct, frozen=True, gc=False):  # a Struct, because a p
         return f"Recipient({', '.join(f'{name}={getattr(self, name)!r}' for name in said)})"
 
 
+class Contact(msgspec.Struct, frozen=True, gc=False):
+    """Somebody in our directory, as one kind of channel needs them."""
+
+    address: str | None  # of that kind
+    attributes: str  # of the tenant's own, as JSON: names and texts
+
+    def __repr__(self) -> str:
+        """All of it is personal."""
+        return "Contact(…)"
+
+
 @lru_cache(maxsize=1024)
 def _occurrence(moment: datetime) -> bytes:
     """Most rows of a page share theirs."""

@@ -15,6 +15,7 @@ from optirelay import pipeline
 from optirelay.clock import utc_now
 from optirelay.engine import operate
 from optirelay.engine.aging import every, forget_by_age
+from optirelay.engine.dispatch import put_due_reports
 from optirelay.model import Accepted, Doubtful, Refusal, Refused
 
 PEOPLE = [{"customer_id": n, "EMAIL": f"{n}@example.com", "FIRST_NAME": n} for n in "abc"]
@@ -54,7 +55,7 @@ async def requests(house: House) -> tuple[int, int]:
 async def reported(house: House, *campaigns: str) -> None:
     """Optimove was told of them for the last time."""
     with time_machine.travel(utc_now() + timedelta(days=8)):
-        await pipeline.put_due_reports(house.ctx)
+        await put_due_reports(house.ctx)
         for campaign_id in campaigns:
             await pipeline.report.run(house.ctx, ACME, campaign=(await house.campaign(campaign_id)).id)
 

@@ -1,5 +1,6 @@
 """Who is erased leaves nothing: not in any table, not in any file, and is not written to again."""
 
+import gzip
 import json
 import shutil
 import tempfile
@@ -75,7 +76,7 @@ async def embedded_house(make_settings: MakeSettings, data_dir: Path, *, workers
             make_settings,
             scenario=NOBODY_YET,
             workers=workers,
-            channel=CHANNEL,
+            channel=CHANNEL | {"opt_in": f"batch_file:{data_dir}/optins", "batch_file": {"content": "full"}},
             service=service,
             conninfo=conninfo,
         ) as house:
@@ -108,7 +109,7 @@ def files(folder: Path) -> Iterator[bytes]:
     for path in folder.rglob("*"):
         if path.is_file():
             with suppress(FileNotFoundError):
-                yield path.read_bytes()
+                yield gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
 
 
 def found_in(texts: Iterator[bytes] | list[bytes], values: Mapping[str, str] = PLANTED) -> set[str]:
@@ -159,6 +160,7 @@ async def plant(house: House) -> dict[str, str]:
     await plant_triggers(house)
     planned = await fetched(house, send_at=["+3600s"])
     await plant_in_the_store(house)
+    await pipeline.share(house.ctx, ACME, NEWSLETTER)
     return {"accepted": accepted, "refused": refused, "planned": planned}
 
 
@@ -217,6 +219,7 @@ async def test_a_search_for_all_that_was_known_of_somebody_who_is_erased_finds_n
         assert found_in(files(data_dir)) == set()
         assert found_in([said.encode() for said in capfd.readouterr()]) == set()
         assert (did.messages, did.skipped, did.sending, did.contacts, did.suppressions) == (4, 1, 0, 1, 1)
+        assert (did.opt_ins, did.notifications, did.callbacks, did.attribute_results, did.files) == (1, 1, 1, 1, 1)
         await operate.erase(house.ctx, "acme", YAN)
         await house.audit()
 

@@ -235,6 +235,69 @@ def test_the_tags_are_the_channels_and_the_country_is_the_tenants() -> None:
     assert tags.asked == ("MOBILE", "NAME")
 
 
+# --- people of our own directory --------------------------------------------------------------------------------------
+
+LOCAL, E164 = "06 12 34 56 78", "+33612345678"
+BY_ID, BY_EMAIL = Tags(None, ("NAME",), default_country="FR"), Tags(None, ("NAME",), ChannelKind.SMS, "FR", "EMAIL")
+
+
+def test_the_directory_asks_for_what_finds_somebody_and_for_no_address() -> None:
+    channel = ChannelSettings.model_construct(
+        name="texts", kind=ChannelKind.SMS, address_attribute=None, match_attribute="EMAIL", personalization=("NAME",)
+    )
+    assert tags_of(channel, default_country="FR") == BY_EMAIL
+    by_id = tags_of(channel.model_copy(update={"match_attribute": None}), default_country="FR")
+    assert (BY_EMAIL.asked, by_id.asked) == (("EMAIL", "NAME"), ("NAME",))
+    nothing = Tags(None, ())
+    assert nothing.asked == ()
+    (recipient,) = read(row(CustomerAttributes=None), tags=nothing)
+    assert (recipient.customer_id, recipient.address, recipient.skip, recipient.personalization) == (
+        "C-1",
+        None,
+        None,
+        {},
+    )
+
+
+def test_who_is_found_by_their_customer_id_needs_nothing_else() -> None:
+    (recipient,) = read(row(CustomerAttributes=["Ana"]), tags=BY_ID)
+    assert (recipient.address, recipient.skip, recipient.personalization) == (None, None, {"NAME": "Ana"})
+    unreadable, nobody, control = read(
+        *(
+            row(CustomerAttributes=["Ana"], **changed)
+            for changed in ({"TemplateID": None}, {"CustomerID": " "}, {"ActionID": 1})
+        ),
+        tags=BY_ID,
+    )
+    assert [r.skip for r in (unreadable, nobody, control)] == [Skip.UNREADABLE, Skip.NO_CUSTOMER, Skip.CONTROL_GROUP]
+
+
+@pytest.mark.parametrize(
+    ("written", "found_by"),
+    [
+        (" Ana.Lee@Example.COM ", "Ana.Lee@example.com"),
+        (LOCAL, E164),
+        (33612345678, E164),
+        ("+33 6 12 34 56 78", E164),
+        *(
+            (nothing, None)
+            for nothing in (None, "", " ", "NULL", "ana", "ana@", "@", "1234", "a@b.example;c@d.example")
+        ),
+        *((hostile, None) for hostile in ("a" * 10_000, "9" * 10_000, "@" * 10_000, "a" * 10_000 + "@example.com")),
+    ],
+)
+def test_a_value_finds_somebody_by_e_mail_or_phone_or_nobody(written: object, found_by: str | None) -> None:
+    (recipient,) = read(row(CustomerAttributes=[written, "Ana"]), tags=BY_EMAIL)
+    assert (recipient.address, recipient.skip) == (found_by, None if found_by else Skip.NO_ADDRESS)
+    assert recipient.personalization == {"NAME": "Ana"}  # and the value is no personalization
+
+
+def test_what_finds_somebody_is_personalization_where_the_channel_names_it() -> None:
+    tags = Tags(None, ("EMAIL", "NAME"), ChannelKind.SMS, "FR", "EMAIL")
+    (recipient,) = read(row(CustomerAttributes=["ana@example.com", "Ana"]), tags=tags)
+    assert recipient.personalization == {"EMAIL": "ana@example.com", "NAME": "Ana"}
+
+
 @pytest.mark.parametrize(
     ("rows", "same", "received", "handed_over", "endless"),
     [

@@ -19,11 +19,13 @@ from optirelay.model import (
     LONGEST_VALUE,
     NOBODY,
     CampaignId,
+    ChannelKind,
     Fired,
     Recipient,
     Skip,
     Triggered,
 )
+from optirelay.settings import ChannelSettings
 from optirelay.stages import notifications, triggers
 from optirelay.stages.notifications import LONGEST_CAMPAIGN_ID, MalformedNotification
 from optirelay.store.sids import sid_of
@@ -33,14 +35,14 @@ READING = triggers.Reading("email", reader_of("email", None))
 TAGS = {"FIRST_NAME": "Ana", "EMAIL": "ana@example.com"}
 
 
-def read(told: bytes) -> Triggered:
+def read(told: bytes, reading: triggers.Reading = READING) -> Triggered:
     notification = notifications.read(told)
     campaign_id = notification.campaign_id or CampaignId("1")
-    return triggers.read(notification, campaign_id, sha256(told).digest(), ARRIVAL, READING)
+    return triggers.read(notification, campaign_id, sha256(told).digest(), ARRIVAL, reading)
 
 
-def one(**changed: Any) -> Triggered:
-    return read(body(**{"personalization": TAGS, **changed}))
+def one(reading: triggers.Reading = READING, **changed: Any) -> Triggered:
+    return read(body(**{"personalization": TAGS, **changed}), reading)
 
 
 def key(triggered: Triggered) -> tuple[object, ...]:
@@ -272,3 +274,59 @@ def test_whatever_the_body_is_what_is_read_can_be_kept() -> None:
     broken = mutants(random.Random(5))
     for _ in range(800):
         assert_it_is_read_or_malformed(next(broken).body)
+
+
+# --- people of our own directory --------------------------------------------------------------------------------------
+
+
+def in_directory(match: str | None) -> triggers.Reading:
+    channel = ChannelSettings.model_construct(
+        name="texts", kind=ChannelKind.SMS, address_attribute=None, match_attribute=match
+    )
+    return triggers.reading_of(channel, default_country="FR")
+
+
+@pytest.mark.parametrize(
+    ("changed", "skip"),
+    [({}, None), ({"personalization": {"": "ana@example.com"}}, None), ({"customerID": " "}, Skip.NO_CUSTOMER)],
+)
+def test_who_is_found_by_their_customer_id_needs_no_address(changed: dict[str, Any], skip: Skip | None) -> None:
+    recipient = one(in_directory(None), **changed).recipient
+    assert (recipient.address, recipient.skip) == (None, skip)
+
+
+@pytest.mark.parametrize(
+    ("changed", "found_by"),
+    [
+        ({"personalization": {"e-Mail": " Ana@Example.COM "}}, "Ana@example.com"),
+        ({"personalization": {}, "E-MAIL": "06 12 34 56 78"}, "+33612345678"),
+        ({"personalization": {"E-mail": "NULL"}, "e-mail": 33612345678}, "+33612345678"),
+        ({"personalization": {"E-mail": "bea@example.com"}, "e-mail": "ana@example.com"}, "bea@example.com"),
+        *(({"personalization": {"E-mail": value}}, None) for value in (None, " ", "ana", "1", "9" * 10_000, "a;b@c.d")),
+    ],
+)
+def test_what_finds_somebody_is_looked_up_as_addresses_are(changed: dict[str, Any], found_by: str | None) -> None:
+    recipient = one(in_directory("E-Mail"), **changed).recipient
+    assert (recipient.address, recipient.skip) == (found_by, None if found_by else Skip.NO_ADDRESS)
+    assert recipient.customer_id == "C-004711"
+
+
+def test_an_anonymous_visitor_is_who_their_value_finds() -> None:
+    twice = [
+        one(in_directory("EMAIL"), customerID=None, timeStamp=stamp, personalization={"EMAIL": address}).recipient
+        for stamp, address in (("2031-04-02 10:00", "ana@example.com"), ("2031-04-02 11:00", "ANA@example.com"))
+    ]
+    assert twice[0].customer_id == twice[1].customer_id
+    assert twice[0].customer_id.startswith(NOBODY)
+    assert [one.skip for one in twice] == [None, None]
+    assert one(in_directory("EMAIL"), customerID=None, personalization={}).recipient.skip is Skip.NO_CUSTOMER
+
+
+def test_what_a_channel_takes_from_its_own_settings_is_left_alone() -> None:
+    channel = ChannelSettings.model_construct(
+        name="texts", kind=ChannelKind.SMS, address_attribute="Mobile", match_attribute=None
+    )
+    reading = triggers.reading_of(channel, default_country="FR")
+    recipient = one(reading, personalization={"MOBILE": "06 12 34 56 78"}).recipient
+    assert (reading.directory, recipient.address) == (False, "+33612345678")
+    assert one(reading, personalization={"MOBILE": "1"}).recipient.skip is Skip.BAD_ADDRESS

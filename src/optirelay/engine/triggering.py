@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 
 from optirelay.clock import utc_now
-from optirelay.engine import troubles
+from optirelay.engine import addressing, troubles
 from optirelay.engine.context import Context
 from optirelay.engine.rendering import required_tags
 from optirelay.engine.reporting import first_report
@@ -49,7 +49,8 @@ async def send_at_once(
 
     What is started is to be handed over once the transaction is committed; the rest waits as batches do.
     """
-    received = _read(ctx, ledger, channel, met)
+    settings = ctx.channel_settings(ledger.tenant, channel)
+    received = await addressing.of_triggers(ledger, settings, _read(ctx, ledger, channel, met))
     if any(one.recipient.skip is Skip.UNREADABLE for one in received):
         await troubles.tell_unreadable_trigger(ledger, channel)
     looked, days = await ledger.triggers.look(channel, received)

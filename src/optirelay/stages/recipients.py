@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
-from optirelay.addresses import reader_of
+from optirelay.addresses import matcher_of, reader_of
 from optirelay.model import (
     CONTROL_GROUP,
     LARGEST_NUMBER,
@@ -34,17 +34,20 @@ FIRST_YEAR, LAST_YEAR = 1970, 9000  # of a send time, so that any setting can be
 
 @dataclass(frozen=True, slots=True)
 class Tags:
-    """The attributes asked of Optimove, in that order; the first is the address, read as the channel's kind has it."""
+    """The attributes asked of Optimove, in that order; the first is the address, read as the channel's kind has it, or
+    finds somebody in our directory, which has the address."""
 
-    address: str
+    address: str | None  # None: our directory has it
     personalization: tuple[str, ...]
     kind: ChannelKind = ChannelKind.EMAIL
     default_country: str | None = None  # of phone numbers that do not name theirs
+    match: str | None = None  # what finds somebody in our directory; None: the customer's id
 
     @property
     def asked(self) -> tuple[str, ...]:
         """Each name once."""
-        return tuple(dict.fromkeys((self.address, *self.personalization)))
+        first = self.address or self.match
+        return tuple(dict.fromkeys((*([] if first is None else [first]), *self.personalization)))
 
 
 def never_ends(rows: int, *, same: int, received: int, handed_over: int) -> bool:
@@ -58,8 +61,13 @@ def never_ends(rows: int, *, same: int, received: int, handed_over: int) -> bool
 
 def tags_of(channel: ChannelSettings, *, default_country: str | None) -> Tags:
     """What a channel needs to know of each customer; the country is the tenant's."""
-    assert channel.address_attribute is not None
-    return Tags(channel.address_attribute, channel.personalization, channel.kind, default_country)
+    return Tags(
+        channel.address_attribute,
+        channel.personalization,
+        channel.kind,
+        default_country,
+        channel.match_attribute if channel.address_attribute is None else None,
+    )
 
 
 def page_call(
@@ -73,14 +81,19 @@ def page_call(
 
 
 def read_rows(rows: Sequence[SendDetail | UnreadableRow], tags: Tags) -> list[Recipient]:
-    """A recipient for each row, in their order; what is wrong with one is its `skip`."""
+    """A recipient for each row, in their order; what is wrong with one is its `skip`.
+
+    Where our directory has the addresses, what stands for one is what finds somebody there: an e-mail address or a
+    phone number, or None where the customer's id does.
+    """
     names = tags.asked
     wanted = frozenset(tags.personalization)
-    read_address = reader_of(tags.kind, tags.default_country)
+    country = tags.default_country
+    read_address = matcher_of(country) if tags.address is None else reader_of(tags.kind, country)
     return [
         _nobody(row.raw, Skip.NO_CUSTOMER if row.lacks_customer else Skip.UNREADABLE)
         if isinstance(row, UnreadableRow)
-        else _read_row(row, names, wanted, read_address)
+        else _read_row(row, tags, names, wanted, read_address)
         for row in rows
     ]
 
@@ -91,7 +104,11 @@ def _nobody(row: bytes, skip: Skip) -> Recipient:
 
 
 def _read_row(
-    row: SendDetail, names: Sequence[str], wanted: frozenset[str], read_address: Callable[[str], str | None]
+    row: SendDetail,
+    tags: Tags,
+    names: Sequence[str],
+    wanted: frozenset[str],
+    read_address: Callable[[str], str | None],
 ) -> Recipient:
     if (skip := _unusable(row)) is not None:
         return _nobody(repr((row, row.attributes)).encode(), skip)
@@ -104,12 +121,14 @@ def _read_row(
         for name, value in zip(names, row.attributes, strict=True)
         if value and (text := value.strip()) and text != "NULL"  # a blank one and a NULL say nothing
     }
-    written = values.get(names[0])
-    address = None if written is None else read_address(written)
-    if address is None:
-        skip = Skip.NO_ADDRESS if written is None else Skip.BAD_ADDRESS
-    if names[0] not in wanted:
-        values.pop(names[0], None)
+    address = None
+    if (first := tags.address or tags.match) is not None:
+        written = values.get(first)
+        address = None if written is None else read_address(written)
+        if address is None:
+            skip = Skip.NO_ADDRESS if written is None or tags.address is None else Skip.BAD_ADDRESS
+        if first not in wanted:
+            values.pop(first, None)
     return Recipient(
         customer_id,
         template_id,

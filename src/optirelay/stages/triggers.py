@@ -9,7 +9,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from optirelay.addresses import reader_of
+from optirelay.addresses import matcher_of, reader_of
 from optirelay.model import (
     CONTROL_GROUP,
     LARGEST_NUMBER,
@@ -47,16 +47,22 @@ is spelled.
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """How a channel reads triggers: which tag has the address, and what makes one of it."""
+    """How a channel reads triggers: which tag has the address, in small letters, and what makes one of it.
 
-    address: str
+    With a `directory` the tag has what finds somebody in ours, which has the address; None: the customer's id does.
+    """
+
+    address: str | None
     read_address: Callable[[str], str | None]
+    directory: bool = False
 
 
 def reading_of(channel: ChannelSettings, *, default_country: str | None) -> Reading:
     """How this channel reads; the country is the tenant's, of phone numbers."""
-    assert channel.address_attribute is not None
-    return Reading(channel.address_attribute.lower(), reader_of(channel.kind, default_country))
+    if channel.address_attribute is not None:
+        return Reading(channel.address_attribute.lower(), reader_of(channel.kind, default_country))
+    match = channel.match_attribute
+    return Reading(None if match is None else match.lower(), matcher_of(default_country), directory=True)
 
 
 def read(
@@ -67,6 +73,9 @@ def read(
     Keys without regard to case, ids as numbers or text. Addresses and tags stand in `personalization`, or beside it.
     Two bodies are one message when customer, campaign, template, action and time stamp are equal as read; without a
     time stamp, when the bytes are, of which `digest` is the hash.
+
+    Where our directory has the addresses, what stands for one is what finds somebody there: an e-mail address or a
+    phone number, or None where the customer's id does.
     """
     fields = {key.lower(): value for key, value in notification.fields.items()}
     action_id = _action_id(fields.get("actionid"))
@@ -102,18 +111,27 @@ def _recipient(
     customer_id = read_text(fields.get("customerid"))
     if template_id is None or not _can_be_kept(customer_id, fired, tags):
         return Recipient(_stranger(digest), None, received_at, skip=Skip.UNREADABLE)
-    written = {name.lower(): value for name, value in tags.items()}.get(reading.address)
+    written = None
+    if reading.address is not None:
+        written = {name.lower(): value for name, value in tags.items()}.get(reading.address)
     address = None if written is None else reading.read_address(written)
     skip = None
     if fired.action_id == str(CONTROL_GROUP):
         skip = Skip.CONTROL_GROUP
-    elif written is None:
-        skip = Skip.NO_CUSTOMER if customer_id is None else Skip.NO_ADDRESS
     elif address is None:
-        skip = Skip.BAD_ADDRESS
+        skip = _lacking(reading, customer_id, written)
     if customer_id is None:  # an anonymous visitor: who that is, only the address says
         customer_id = _stranger(sha256(address.lower().encode()).digest() if address else digest)
     return Recipient(CustomerId(customer_id), TemplateId(template_id), received_at, address, tags, skip)
+
+
+def _lacking(reading: Reading, customer_id: str | None, written: str | None) -> Skip | None:
+    """Why somebody without an address is not written to; None: our directory may have it under the customer's id."""
+    if written is not None:
+        return Skip.NO_ADDRESS if reading.directory else Skip.BAD_ADDRESS
+    if customer_id is None:
+        return Skip.NO_CUSTOMER
+    return None if reading.address is None else Skip.NO_ADDRESS
 
 
 def _stranger(digest: bytes) -> CustomerId:

@@ -157,6 +157,7 @@ class Forgetting:
 
     async def erase_opt_ins(self, customer_id: CustomerId) -> int:
         """What they said of channels goes, told to Optimove or not; of how many channels."""
+        await self._sql.do("erase_place", customer_id=customer_id)
         opt_ins = await self._sql.count("erase_opt_ins", customer_id=customer_id)
         return max(opt_ins, await self._sql.count("erase_statements", customer_id=customer_id))
 

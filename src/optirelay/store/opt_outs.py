@@ -60,9 +60,12 @@ class OptOuts:
     def __init__(self, connection: AsyncConnection[Any], tenant: int) -> None:
         self._sql = Statements(connection, "opt_outs", {"tenant": tenant})
 
-    async def keep(self, statements: Sequence[Statement]) -> None:
+    async def keep(self, statements: Sequence[Statement], *, bulk: bool = False) -> None:
         """Keep what customers said; the newest by its own time counts. Of who was erased nothing is kept. Last in a
-        transaction: no group starts."""
+        transaction: no group starts.
+
+        `bulk`: one of many that come at once; Optimove is told of the others first.
+        """
         if statements:
             await self._sql.value("alone")
             erased = await self.erased_among([said.customer_id for said in statements])
@@ -71,7 +74,7 @@ class OptOuts:
             columns = list(map(list, zip(*statements, strict=True)))
             said = dict(zip(("customers", "channels", "ats", "opted_in", "sources"), columns, strict=True))
             await self._sql.do("keep_statements", **said)
-            await self._sql.do("keep_subscriptions", **said)
+            await self._sql.do("keep_subscriptions", **said, bulk=bulk)
 
     async def erased_among(self, customers: Sequence[CustomerId]) -> set[CustomerId]:
         """Of these customers those who were erased; who is written about under a keyed hash is one of them."""

@@ -35,6 +35,10 @@ _OTHERS = (
     " and backend_type = 'client backend' and (backend_xid is not null or backend_xmin is not null)"
     " and xact_start <= %s)"
 )
+_FORGET_STATISTICS = (  # of tables that are empty now PostgreSQL would keep them; an index of an expression has its own
+    "with tables as (select unnest(%s::regclass[]) as id) delete from pg_statistic where starelid in"
+    " (select id from tables union all select indexrelid from pg_index where indrelid in (select id from tables))"
+)
 _WAL_AHEAD = (
     "select count(*) from pg_ls_waldir() where name ~ '^[0-9A-F]{24}$' and name > pg_walfile_name(pg_current_wal_lsn())"
 )
@@ -52,9 +56,7 @@ async def scrub(pool: AsyncConnectionPool, *, own_server: bool) -> list[str]:
                 await connection.execute(sql.SQL("vacuum (analyze) {}").format(sql.Identifier(table)))
             return [_NOT_OURS]
         left = [] if await _others_ended(connection) else [STILL_SEEN]
-        await connection.execute(
-            "delete from pg_statistic where starelid = any(%s::regclass[])", [[str(table) for table in _TABLES]]
-        )
+        await connection.execute(_FORGET_STATISTICS, [list(_TABLES)])
         for table in _TABLES:
             left += await _write_anew(connection, table)
         await connection.execute("vacuum (full) pg_statistic")

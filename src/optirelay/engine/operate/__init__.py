@@ -14,6 +14,7 @@ from optirelay.engine.operate.deciding import (
     resume_channel,
     retry_refused,
 )
+from optirelay.engine.operate.directory import ContactsImported, contact, import_contacts
 from optirelay.engine.operate.doing import report_now, sync_listeners
 from optirelay.engine.operate.erasing import COUNTED as ERASED_COUNTS
 from optirelay.engine.operate.erasing import Erased, erase
@@ -42,6 +43,7 @@ from optirelay.engine.operate.pushing import (
     sync_templates,
     templates_diff,
 )
+from optirelay.engine.operate.sharing import optins_failed, optins_status, push_opt_ins
 
 __all__ = [
     "ERASED_COUNTS",
@@ -49,6 +51,7 @@ __all__ = [
     "EXPORT_COLUMNS",
     "WORKER_SILENCE",
     "BadTemplates",
+    "ContactsImported",
     "Decision",
     "Erased",
     "Person",
@@ -59,19 +62,24 @@ __all__ = [
     "campaigns",
     "cancel_campaign",
     "channels",
+    "contact",
     "doubts",
     "erase",
     "export",
+    "import_contacts",
     "listeners",
     "masked",
     "messages",
     "opt_ins",
+    "optins_failed",
+    "optins_status",
     "pause_campaign",
     "pause_channel",
     "preview",
     "probe_online",
     "problems",
     "prometheus_text",
+    "push_opt_ins",
     "push_templates",
     "report_doubts",
     "report_now",

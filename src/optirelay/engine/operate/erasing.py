@@ -18,9 +18,11 @@ from optirelay import pipeline
 from optirelay.engine.context import Context
 from optirelay.engine.operate.deciding import account
 from optirelay.engine.operate.looking import masked, tenants_of
+from optirelay.engine.opt_in_files import remove_person
 from optirelay.engine.settle import skip
-from optirelay.errors import NeedsOperator
-from optirelay.model import CustomerId, ProblemKind, Skip, TenantId
+from optirelay.errors import NeedsOperator, TryLater
+from optirelay.model import ChannelName, CustomerId, ProblemKind, Skip, TenantId
+from optirelay.settings import ByFile
 from optirelay.stages import metrics
 from optirelay.store import Ledger, TenantStore
 from optirelay.store.forgetting import FrozenReport, RawRow
@@ -233,6 +235,7 @@ class _Erasing:
             self._did.suppressions += len(noted)
         async with self._store.transaction() as ledger:
             self._did.opt_ins += await ledger.forgetting.erase_opt_ins(self._who)
+        await self._empty_files()
         forgotten = 0
         for campaign in self._campaigns:
             async with self._store.transaction() as ledger:
@@ -240,6 +243,16 @@ class _Erasing:
         self._did.messages = max(self._did.messages, forgotten)
         async with self._store.transaction() as ledger:
             self._did.contacts += await ledger.forgetting.erase_contact(self._who)
+
+    async def _empty_files(self) -> None:
+        """Opt-in batch files that have not been taken away."""
+        for name, channel in self._ctx.settings.tenants[self._tenant].channels.items():
+            if isinstance(channel.opt_in, ByFile):
+                try:
+                    async with self._store.alone(f"opt-ins {name}"):
+                        self._did.files += await remove_person(channel.opt_in.directory, ChannelName(name), self._who)
+                except (NeedsOperator, TryLater) as error:
+                    self._did.left.append(f"opt-in batch files of channel {name}: {error}")
 
     async def _scrub(self) -> None:
         own_server = self._ctx.settings.service.database == EMBEDDED
@@ -288,23 +301,26 @@ class _Words:
             return self._names(body.decode("utf-8", "replace"))
 
     def taken_out_of(self, body: bytes) -> bytes:
-        """The same JSON with `erased` in place of what speaks of the person; nothing, where it is none."""
+        """The same JSON without what speaks of the person, or with `erased` in its place; nothing, where it is none."""
         try:
             return msgspec.json.encode(self._without(msgspec.json.decode(body)))
         except (msgspec.DecodeError, RecursionError):
             return b""
 
     def _without(self, value: Any) -> Any:
-        """An object that names the person is about them, as a whole."""
         match value:
-            case dict() if any(self._names(inner) for inner in value.values() if not isinstance(inner, dict | list)):
-                return "erased"
             case dict():
                 return {name: self._without(inner) for name, inner in value.items() if not self._names(name)}
             case list():
-                return [self._without(inner) for inner in value]
+                return [self._without(inner) for inner in value if not self._is_about(inner)]
             case _:
                 return "erased" if self._names(value) else value
+
+    def _is_about(self, value: Any) -> bool:
+        """An object of a list that names the person is about them, as a whole."""
+        if isinstance(value, dict):
+            return any(self._names(inner) for inner in value.values() if not isinstance(inner, dict | list))
+        return not isinstance(value, list) and self._names(value)
 
     def _names(self, value: Any) -> bool:
         text = value if isinstance(value, str) else str(value)

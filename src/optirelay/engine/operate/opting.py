@@ -5,8 +5,10 @@ from optirelay.engine.context import Context
 from optirelay.engine.operate.deciding import account
 from optirelay.engine.operate.looking import Shape, iso, masked, tenants_of
 from optirelay.errors import NeedsOperator
-from optirelay.model import ERASED, CustomerId, TenantId
+from optirelay.model import ERASED, ChannelName, CustomerId, TenantId
+from optirelay.settings import ChannelSettings
 from optirelay.store.opt_outs import EVERY_CHANNEL, Suppression
+from optirelay.store.sharing import SharedRow
 
 
 async def suppress(ctx: Context, tenant: str, address: str, channel: str | None, reason: str) -> bool:
@@ -64,6 +66,7 @@ async def opt_ins(ctx: Context, tenant: str, customer_id: str) -> list[Shape]:
     async with ctx.store.tenant(name).transaction() as ledger:
         rows = {row.channel: row for row in await ledger.opt_outs.subscriptions(CustomerId(customer_id))}
         said = await ledger.opt_outs.statements(CustomerId(customer_id))
+        shared = {row.channel: row for row in await ledger.sharing.shared(CustomerId(customer_id))}
     known = dict.fromkeys([*ctx.settings.tenants[name].channels, *rows])
     return [
         {
@@ -72,6 +75,7 @@ async def opt_ins(ctx: Context, tenant: str, customer_id: str) -> list[Shape]:
             "opted_in": row.opted_in if (row := rows.get(channel)) is not None else None,  # type: ignore[call-overload]
             "at": None if row is None else iso(row.at),
             "source": None if row is None else row.source,
+            "shared": _shared(ctx.settings.tenants[name].channels.get(channel), shared.get(ChannelName(channel))),
             "history": [
                 {"opted_in": each.opted_in, "at": iso(each.at), "source": each.source}
                 for each in said
@@ -80,6 +84,13 @@ async def opt_ins(ctx: Context, tenant: str, customer_id: str) -> list[Shape]:
         }
         for channel in known
     ]
+
+
+def _shared(channel: ChannelSettings | None, row: SharedRow | None) -> Shape | None:
+    """How Optimove is told of it; null: it is not."""
+    if channel is None or channel.opt_in is None or row is None:
+        return None
+    return {"route": str(channel.opt_in), "state": row.state, "failed": row.why}
 
 
 def _known(ctx: Context, tenant: TenantId, channel: str | None) -> None:

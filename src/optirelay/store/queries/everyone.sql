@@ -63,6 +63,14 @@ update callback c set state = %(state)s
 from unnest(%(tenants)s::int[], %(channels)s::text[], %(keys)s::bytea[]) as s (tenant, channel, key)
 where c.tenant = s.tenant and c.channel = s.channel and c.key = s.key;
 
+-- name: keep_attribute_results
+-- One statement, as with notifications.
+with kept as (
+  insert into attribute_result (tenant, call, body)
+  select * from unnest(%(tenants)b::int[], %(calls)s::bigint[], %(bodies)b::bytea[])
+)
+select pg_notify(%(wakes)s, '');
+
 -- name: with_undecided
 -- Batches of messages that have an outcome by now, and had none, or were in doubt, when an event of them came.
 select distinct d.tenant, m.batch from delivery_event d
@@ -76,6 +84,22 @@ limit 100;
 -- name: take_due_reports
 select tenant, id as campaign from campaign
 where report_at <= %(now)s and tenant = any(%(tenants)s) order by report_at limit %(limit)s for update skip locked;
+
+-- name: to_share
+-- Channels with something to tell Optimove about opt-ins, or whose calls no result came of in time; those of files when one is due.
+select r.tenant, r.channel from unnest(%(tenants)s::int[], %(channels)s::text[], %(every)s::interval[], %(full)s::boolean[]) as r (tenant, channel, every, whole)
+left join opt_in_route o on o.tenant = r.tenant and o.channel = r.channel
+where (o.waits_until is null or o.waits_until <= %(now)s) and (
+  exists (select from opt_in_call c where c.tenant = r.tenant and c.channel = r.channel
+          and (c.state in ('made', 'written') or (c.answered_at < %(now)s - %(result_within)s::interval and c.call = 'UpdateCustomerAttributes')))
+  or (r.every is null or o.file_at is null or o.file_at + r.every <= %(now)s) and (
+    r.whole or exists (select from subscription s where s.tenant = r.tenant and s.channel = r.channel and s.told is distinct from s.opted_in
+                       and (s.again_at is null or s.again_at <= %(now)s))
+  )
+);
+
+-- name: with_results
+select distinct tenant from attribute_result where state = 'new' and tenant = any(%(tenants)s);
 
 -- name: add_up
 -- Triggered batches that are done: their counters go into one row for each day, template and outcome. How many there were. One whose

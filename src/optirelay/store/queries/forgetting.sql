@@ -123,6 +123,10 @@ delete from subscription where tenant = %(tenant)s and customer_id = %(customer_
 -- name: erase_statements
 delete from subscription_statement where tenant = %(tenant)s and customer_id = %(customer_id)s;
 
+-- name: erase_place
+-- How far the values were read back.
+update opt_in_route set checked_to = '' where tenant = %(tenant)s and checked_to = %(customer_id)s;
+
 -- name: raw
 -- Requests, as they arrived, in which one of these words stands, capitals or not; JSON may spell it in several ways.
 with words as materialized (

@@ -20,12 +20,16 @@ on conflict do nothing;
 
 -- name: keep_subscriptions
 -- The newest by its own time counts; of two at the same time the no.
-insert into subscription as s (tenant, customer_id, channel, at, opted_in, source)
-select distinct on (customer_id, channel) %(tenant)s, customer_id, channel, at, opted_in, source
+insert into subscription as s (tenant, customer_id, channel, at, opted_in, source, bulk)
+select distinct on (customer_id, channel) %(tenant)s, customer_id, channel, at, opted_in, source, %(bulk)s
 from unnest(%(customers)s::text[], %(channels)s::text[], %(ats)s::timestamptz[], %(opted_in)s::boolean[], %(sources)s::text[])
   as n (customer_id, channel, at, opted_in, source)
 order by customer_id, channel, at desc, opted_in
-on conflict (tenant, channel, customer_id) do update set at = excluded.at, opted_in = excluded.opted_in, source = excluded.source
+on conflict (tenant, channel, customer_id) do update set at = excluded.at, opted_in = excluded.opted_in, source = excluded.source,
+  bulk = case when excluded.opted_in = s.opted_in then s.bulk else excluded.bulk end,
+  failed = case when excluded.opted_in = s.opted_in then s.failed end,
+  again_at = case when excluded.opted_in = s.opted_in then s.again_at end,
+  tries = case when excluded.opted_in = s.opted_in then s.tries else 0 end
   where excluded.at > s.at or (excluded.at = s.at and s.opted_in and not excluded.opted_in);
 
 -- name: subscriptions

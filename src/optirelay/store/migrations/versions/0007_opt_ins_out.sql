@@ -7,8 +7,9 @@ alter table subscription
   add column call bigint,
   add column failed text,                    -- why it was not taken; null: it was, or nobody knows yet
   add column tries smallint not null default 0,
-  add column again_at timestamptz;           -- not before then
-create index subscription_untold on subscription (tenant, channel, customer_id) where told is distinct from opted_in;
+  add column again_at timestamptz,           -- not before then
+  add column bulk boolean not null default false; -- one of many that came at once: others go first
+create index subscription_untold on subscription (tenant, channel, bulk, customer_id) where told is distinct from opted_in;
 create index subscription_failed on subscription (tenant, channel) where failed is not null;
 
 -- How a channel's opt-ins are shared, and how far that is.
