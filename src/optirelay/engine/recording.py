@@ -38,6 +38,8 @@ async def keep_callbacks(ledger: Ledger, channel: ChannelName, group: Sequence[C
     new = await _keep(ledger, channel, told)
     if unreadable:
         await troubles.tell_unreadable_callback(ledger, channel)
+    if of_erased := {callback for _, callback, message in new if is_erased(message.customer_id)}:
+        await ledger.forgetting.empty_new_callbacks(sorted(of_erased))
     by_link = {callback.id for callback in group if callback.key.startswith(BY_LINK)}  # obeyed when they came
     await _obey(ledger, channel, [(event, message) for event, callback, message in new if callback not in by_link])
 

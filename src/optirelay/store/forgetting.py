@@ -176,6 +176,10 @@ class Forgetting:
         for start in range(0, len(ids), _TOGETHER):
             await self._sql.do("empty_callbacks", ids=list(ids[start : start + _TOGETHER]))
 
+    async def empty_new_callbacks(self, ids: Sequence[int]) -> None:
+        """The same of callbacks that are just being read."""
+        await self._sql.do("empty_new_callbacks", ids=list(ids))
+
     async def write_attribute_result(self, number: int, body: bytes) -> None:
         """What is left of an asynchronous result."""
         await self._sql.do("write_attribute_result", id=number, body=body)

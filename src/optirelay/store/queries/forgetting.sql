@@ -45,7 +45,8 @@ select clock_timestamp() as moment where %(tenant)s is not null;
 -- name: older_at_work
 -- Whether a transaction that writes, in this database, began before that.
 select exists (
-  select from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid() and backend_xid is not null and xact_start <= %(before)s
+  select from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend'
+    and backend_xid is not null and xact_start <= %(before)s
 ) as at_work where %(tenant)s is not null;
 
 -- name: campaigns_of
@@ -146,6 +147,9 @@ update notification set body = '' where tenant = %(tenant)s and id = any(%(ids)s
 
 -- name: empty_callbacks
 update callback set body = '' where tenant = %(tenant)s and id = any(%(ids)s);
+
+-- name: empty_new_callbacks
+update callback set body = '' where tenant = %(tenant)s and id = any(%(ids)s) and state = 'new';
 
 -- name: write_attribute_result
 update attribute_result set body = %(body)s where tenant = %(tenant)s and id = %(id)s;
