@@ -5,7 +5,6 @@ import typer
 from optirelay.cli._basics import WRONG_USE, complain
 
 LATER = {
-    "optins": ("import",),
     "": ("contacts", "tokens", "users"),
 }
 _ANYTHING = {"ignore_unknown_options": True, "allow_extra_args": True}

@@ -11,6 +11,7 @@ from optirelay.model import ChannelName, CustomerId
 from optirelay.store._sql import Statements
 
 EVERY_CHANNEL = ""
+_SAID_TYPES = ("int4", "text", "text", "timestamptz", "bool", "text")
 
 
 class Statement(NamedTuple):
@@ -58,23 +59,24 @@ class OptOuts:
     """One tenant's subscriptions and suppressions. What is written here counts for every group that starts later."""
 
     def __init__(self, connection: AsyncConnection[Any], tenant: int) -> None:
+        self._tenant = tenant
         self._sql = Statements(connection, "opt_outs", {"tenant": tenant})
 
-    async def keep(self, statements: Sequence[Statement], *, bulk: bool = False) -> None:
-        """Keep what customers said; the newest by its own time counts. Of who was erased nothing is kept. Last in a
-        transaction: no group starts.
+    async def keep(self, statements: Sequence[Statement], *, bulk: bool = False) -> int:
+        """Keep what customers said; the newest by its own time counts; of how many customers and channels that is new.
+        Of who was erased nothing is kept. Last in a transaction: no group starts until its end. 2,000 hold them up for
+        some 40 ms.
 
         `bulk`: one of many that come at once; Optimove is told of the others first.
         """
-        if statements:
-            await self._sql.value("alone")
-            erased = await self.erased_among([said.customer_id for said in statements])
-            statements = [said for said in statements if said.customer_id not in erased]
-        if statements:
-            columns = list(map(list, zip(*statements, strict=True)))
-            said = dict(zip(("customers", "channels", "ats", "opted_in", "sources"), columns, strict=True))
-            await self._sql.do("keep_statements", **said)
-            await self._sql.do("keep_subscriptions", **said, bulk=bulk)
+        if not statements:
+            return 0
+        await self._sql.do("said")
+        await self._sql.copy("copy_said", [(self._tenant, *statement) for statement in statements], _SAID_TYPES)
+        await self._sql.value("alone")
+        await self._sql.do("leave_out_erased")
+        await self._sql.do("keep_statements")
+        return await self._sql.count("keep_subscriptions", bulk=bulk)
 
     async def erased_among(self, customers: Sequence[CustomerId]) -> set[CustomerId]:
         """Of these customers those who were erased; who is written about under a keyed hash is one of them."""

@@ -19,6 +19,7 @@ from optirelay.engine.operate.doing import report_now, sync_listeners
 from optirelay.engine.operate.erasing import COUNTED as ERASED_COUNTS
 from optirelay.engine.operate.erasing import Erased, erase
 from optirelay.engine.operate.exporting import EXPORT_COLUMNS, export
+from optirelay.engine.operate.importing import Imported
 from optirelay.engine.operate.looking import (
     channels,
     doubts,
@@ -31,7 +32,7 @@ from optirelay.engine.operate.looking import (
     tenants_of,
 )
 from optirelay.engine.operate.measuring import WORKER_SILENCE, prometheus_text
-from optirelay.engine.operate.opting import opt_ins, suppress, suppressions, unsuppress
+from optirelay.engine.operate.opting import import_opt_ins, opt_ins, suppress, suppressions, unsuppress
 from optirelay.engine.operate.probing import probe_online
 from optirelay.engine.operate.pushing import (
     BadTemplates,
@@ -54,6 +55,7 @@ __all__ = [
     "ContactsImported",
     "Decision",
     "Erased",
+    "Imported",
     "Person",
     "Preview",
     "Pushed",
@@ -67,6 +69,7 @@ __all__ = [
     "erase",
     "export",
     "import_contacts",
+    "import_opt_ins",
     "listeners",
     "masked",
     "messages",

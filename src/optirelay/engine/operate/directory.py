@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from optirelay.engine.context import Context
-from optirelay.engine.operate.importing import Imported, Progress, import_file
+from optirelay.engine.operate.importing import Imported, Progress, import_file, keep_nothing
 from optirelay.engine.operate.looking import Shape, iso, masked, tenants_of
 from optirelay.model import CustomerId
 from optirelay.stages.files import CONTACT_COLUMNS, BadContact, Rejection, Row, read_contact
@@ -46,7 +46,9 @@ async def import_contacts(
             erased = await ledger.opt_outs.erased_among([change.customer_id for change in changes])
             return await ledger.contacts.keep([change for change in changes if change.customer_id not in erased])
 
-    done = await import_file(path, CONTACT_COLUMNS, read=read, keep=None if dry_run else keep, progress=progress)
+    done = await import_file(
+        path, CONTACT_COLUMNS, read=read, keep=keep_nothing if dry_run else keep, progress=progress
+    )
     return ContactsImported(done, faults)
 
 

@@ -13,19 +13,36 @@ where starts_with(c, 'erased:')
        (select link_key from tenant where id = %(tenant)s) || convert_to('customer ' || c, 'UTF8'))
    ) else false end;
 
+-- name: said
+create temporary table if not exists said (tenant int, customer_id text, channel text, at timestamptz, opted_in boolean, source text) on commit delete rows;
+
+-- name: copy_said
+copy said (tenant, customer_id, channel, at, opted_in, source) from stdin (format binary);
+
+-- name: leave_out_erased
+delete from said s where s.tenant = %(tenant)s and (
+  starts_with(s.customer_id, 'erased:')
+  or case when (select exists (select from erased where tenant = %(tenant)s)) then exists (
+    select from erased e where e.tenant = %(tenant)s and e.hash = sha256(
+      (select link_key from tenant where id = %(tenant)s) || convert_to('customer ' || s.customer_id, 'UTF8'))
+  ) else false end
+);
+
 -- name: keep_statements
 insert into subscription_statement (tenant, customer_id, channel, at, opted_in, source)
-select %(tenant)s, * from unnest(%(customers)s::text[], %(channels)s::text[], %(ats)s::timestamptz[], %(opted_in)s::boolean[], %(sources)s::text[])
+select * from said where tenant = %(tenant)s
 on conflict do nothing;
 
 -- name: keep_subscriptions
--- The newest by its own time counts; of two at the same time the no.
+-- The newest by its own time counts; of two at the same time the no. Another answer is told to Optimove as if none had failed. In this
+-- order, so that whoever else locks some of the rows waits for us or we for them.
 insert into subscription as s (tenant, customer_id, channel, at, opted_in, source, bulk)
-select distinct on (customer_id, channel) %(tenant)s, customer_id, channel, at, opted_in, source, %(bulk)s
-from unnest(%(customers)s::text[], %(channels)s::text[], %(ats)s::timestamptz[], %(opted_in)s::boolean[], %(sources)s::text[])
-  as n (customer_id, channel, at, opted_in, source)
+select distinct on (customer_id, channel) *, %(bulk)s from said where tenant = %(tenant)s
 order by customer_id, channel, at desc, opted_in
-on conflict (tenant, channel, customer_id) do update set at = excluded.at, opted_in = excluded.opted_in, source = excluded.source,
+on conflict (tenant, channel, customer_id) do update set
+  at = excluded.at,
+  opted_in = excluded.opted_in,
+  source = excluded.source,
   bulk = case when excluded.opted_in = s.opted_in then s.bulk else excluded.bulk end,
   failed = case when excluded.opted_in = s.opted_in then s.failed end,
   again_at = case when excluded.opted_in = s.opted_in then s.again_at end,
