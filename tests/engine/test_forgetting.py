@@ -6,17 +6,20 @@ from typing import Any
 
 import pytest_asyncio
 import time_machine
-from tests.by_hand import fetched, sent
+from tests.by_hand import accepted, fetched, gather_all, sent
 from tests.conftest import MakeSettings
 from tests.events import called_back, sids_of
+from tests.flows.test_opt_outs import states
 from tests.house import ACME, NOBODY_YET, House, open_house
+from tests.triggers import CAMPAIGN, TRIGGERED_ID, body
 
 from optirelay import pipeline
 from optirelay.clock import utc_now
 from optirelay.engine import operate
 from optirelay.engine.aging import every, forget_by_age
 from optirelay.engine.dispatch import put_due_reports
-from optirelay.model import Accepted, Doubtful, Refusal, Refused
+from optirelay.model import Accepted, CampaignId, CustomerId, Doubtful, Refusal, Refused
+from optirelay.store.looks import MessageRow
 
 PEOPLE = [{"customer_id": n, "EMAIL": f"{n}@example.com", "FIRST_NAME": n} for n in "abc"]
 CHANNEL = {"callback_secret": "c" * 32}
@@ -61,10 +64,10 @@ async def reported(house: House, *campaigns: str) -> None:
 
 
 async def test_what_is_personal_goes_after_a_while_and_counts_and_states_stay(house: House) -> None:
-    accepted = await sent(house, Accepted("a provider's id"))
+    first = await sent(house, Accepted("a provider's id"))
     refused = await sent(house, Refused(Refusal.REJECTED, "550 no box a@example.com"))
     await sent(house, Doubtful("cut off"))
-    await called_back(house, {"id": (await sids_of(house, accepted))["a"], "event": "delivered"})
+    await called_back(house, {"id": (await sids_of(house, first))["a"], "event": "delivered"})
     await fetched(house, send_at=["+3000000s"])
     before, personal_before = await operate.campaigns(house.ctx), await personal(house)
     kept = await requests(house)
@@ -93,7 +96,7 @@ async def test_what_is_personal_goes_after_a_while_and_counts_and_states_stay(ho
         "rejected",
         "",
     )
-    rows = [row async for row in operate.export(house.ctx, "acme", accepted, "newsletter", addresses=True)]
+    rows = [row async for row in operate.export(house.ctx, "acme", first, "newsletter", addresses=True)]
     assert [row[operate.EXPORT_COLUMNS.index("customer_id")] for row in rows] == ["a", "b", "c"]
     assert {row["to"] for row in await operate.doubts(house.ctx)} == {f"{name}…@example.com" for name in "abc"}
 
@@ -166,3 +169,39 @@ def test_it_is_looked_for_often_enough() -> None:
     assert every(timedelta(days=30)) == timedelta(hours=1)
     assert every(timedelta(minutes=10)) == timedelta(minutes=1)
     assert every(timedelta(seconds=1)) == timedelta(seconds=1)
+
+
+async def test_somebody_whose_erasure_has_only_begun_is_no_new_recipient_when_they_come_again(
+    make_settings: MakeSettings,
+) -> None:
+    triggered = {"triggered_id": TRIGGERED_ID, **CHANNEL}
+    async with open_house(make_settings, scenario=NOBODY_YET, workers=0, channel=triggered) as house:
+        await house.people(*PEOPLE)
+        await house.push(17)
+        scheduled = await sent(house)
+        told = body(customerID="a", personalization={"EMAIL": "a@example.com", "FIRST_NAME": "a"})
+        assert await house.notify(told) == 200
+        await pipeline.accept(house.ctx)
+        async with house.ctx.store.tenant(ACME).transaction() as ledger:
+            erased = (await ledger.forgetting.remember(CustomerId("a"))).customer_id
+
+        await accepted(house, await house.fire(scheduled))
+        await gather_all(house)
+        assert await states(house, scheduled) == {erased: "accepted", "b": "accepted", "c": "accepted"}
+        assert await house.notify(told + b" ") == 200
+        await pipeline.accept(house.ctx)
+        assert [row.customer_id for row in await messages_of(house, CAMPAIGN, erased)] == [erased]
+        assert (
+            await value(house, "select count(*) from notification where body <> '' and position('\"a\"' in body) > 0")
+            == 1
+        )
+
+        did = await operate.erase(house.ctx, "acme", "a")
+        assert (did.messages, did.skipped, did.notifications) == (2, 1, 1)
+        assert await messages_of(house, CAMPAIGN, CustomerId("a")) == []
+        await house.audit()
+
+
+async def messages_of(house: House, campaign_id: str, customer_id: CustomerId) -> list[MessageRow]:
+    async with house.ctx.store.tenant(ACME).transaction() as ledger:
+        return await ledger.looks.messages(CampaignId(campaign_id), customer_id, None)

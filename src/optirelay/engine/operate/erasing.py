@@ -106,8 +106,10 @@ class _Erasing:
         await self._clean_texts(words)
         await self._forget(words)
         self._did.campaigns = len(self._campaigns)
-        if self._did.things or not remembered.done:
+        if self._did.things or (self._did.before and not remembered.done):
             await self._scrub()
+        elif remembered.new:
+            await self._note(finished=not self._did.left)
         return self._did
 
     async def _wait_for_others(self) -> None:
@@ -264,8 +266,11 @@ class _Erasing:
         finished = not self._did.left
         scrubbed = await scrub(self._ctx.store.pool, own_server=own_server)
         self._did.left += scrubbed
+        await self._note(finished=finished and STILL_SEEN not in scrubbed)
+
+    async def _note(self, *, finished: bool) -> None:
         async with self._store.transaction() as ledger:
-            await ledger.forgetting.all_gone(self._erased, gone=finished and STILL_SEEN not in scrubbed)
+            await ledger.forgetting.all_gone(self._erased, gone=finished)
 
 
 class _Words:

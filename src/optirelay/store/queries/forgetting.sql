@@ -112,8 +112,8 @@ select address, note from theirs;
 
 -- name: erase_reasons
 -- Why an address was suppressed, which is as much as its note.
-update audit a set reason = '', subject = 'erased' from unnest(%(subjects)s::text[], %(notes)s::text[]) as n (subject, note)
-where a.tenant = %(tenant)s and a.action in ('suppress', 'unsuppress') and a.subject = n.subject and a.reason in (n.note, '');
+update audit a set reason = '' from unnest(%(subjects)s::text[], %(notes)s::text[]) as n (subject, note)
+where a.tenant = %(tenant)s and a.action = 'suppress' and a.subject = n.subject and a.reason = n.note and n.note <> '';
 
 -- name: erase_contact
 delete from contact where tenant = %(tenant)s and customer_id = %(customer_id)s;
