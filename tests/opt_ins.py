@@ -12,13 +12,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tests.conftest import MakeSettings
-from tests.house import ACME, NEWSLETTER, House, open_house
-
 from optirelay.clock import utc_now
 from optirelay.engine import operate
 from optirelay.model import CustomerId
 from optirelay.store.opt_outs import Statement
+from tests.conftest import MakeSettings
+from tests.house import ACME, NEWSLETTER, House, open_house
 
 ATTRIBUTE = "EMAIL_OPTIN"
 BOTH_IDS = (504, 604)
@@ -33,6 +32,7 @@ class Way(ABC):
 
     def __init__(self, house: House) -> None:
         self.house = house
+        self._looked_at = 0
 
     @staticmethod
     @abstractmethod
@@ -50,6 +50,11 @@ class Way(ABC):
     async def told_since(self, before: int) -> Counter[str]:
         """How often each customer was told of, but for the first so many calls."""
         return Counter(one for people in (await self.told())[before:] for one in people)
+
+    async def told_since_look(self) -> Counter[str]:
+        """The same since this was looked at last."""
+        before, self._looked_at = self._looked_at, len(await self.told())
+        return await self.told_since(before)
 
     async def is_in_step(self) -> bool:
         """Whether Optimove has what our customers said, and we know it."""
@@ -124,7 +129,8 @@ class ByFiles(Way):
         read = answer.json()
         assert all(file["good"] for file in read["files"]), read["files"]
         return {
-            customer: {"Yes": True, "No": False}[values["Allow_Email"]] for customer, values in read["customers"].items()
+            customer: {"Yes": True, "No": False}[values["Allow_Email"]]
+            for customer, values in read["customers"].items()
         }
 
     async def told(self) -> list[list[str]]:
@@ -192,14 +198,18 @@ async def say(house: House, words: Mapping[CustomerId, bool], *, bulk: bool = Fa
     now, everybody = utc_now(), list(words.items())
     for first in range(0, len(everybody), AT_ONCE):
         async with house.ctx.store.tenant(ACME).transaction() as ledger:
-            statements = [Statement(one, NEWSLETTER, now, word, "test") for one, word in everybody[first : first + AT_ONCE]]
+            statements = [
+                Statement(one, NEWSLETTER, now, word, "test") for one, word in everybody[first : first + AT_ONCE]
+            ]
             await ledger.opt_outs.keep(statements, bulk=bulk)
 
 
 async def said(house: House) -> dict[str, bool]:
     """What counts of what everybody said."""
     async with house.ctx.store.tenant(ACME).transaction() as ledger:
-        cursor = await ledger.connection.execute("select customer_id, opted_in from subscription where tenant = %s", (ledger.number,))
+        cursor = await ledger.connection.execute(
+            "select customer_id, opted_in from subscription where tenant = %s", (ledger.number,)
+        )
         return dict(await cursor.fetchall())
 
 
