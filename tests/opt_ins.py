@@ -32,6 +32,7 @@ class Way(ABC):
 
     def __init__(self, house: House) -> None:
         self.house = house
+        self._looked_at = 0
 
     @staticmethod
     @abstractmethod
@@ -49,6 +50,11 @@ class Way(ABC):
     async def told_since(self, before: int) -> Counter[str]:
         """How often each customer was told of, but for the first so many calls."""
         return Counter(one for people in (await self.told())[before:] for one in people)
+
+    async def told_since_look(self) -> Counter[str]:
+        """The same since this was looked at last."""
+        before, self._looked_at = self._looked_at, len(await self.told())
+        return await self.told_since(before)
 
     async def is_in_step(self) -> bool:
         """Whether Optimove has what our customers said, and we know it."""

@@ -89,3 +89,17 @@ async def test_an_id_that_no_address_can_carry_stops_nobody(
         assert await way.is_in_step()
         await sharing_results.check_drift(way.house.ctx, ACME)
         assert await way.is_in_step()
+
+
+async def test_results_of_calls_that_are_not_open_any_more_hold_up_nobody(
+    make_settings: MakeSettings, tmp_path: Path
+) -> None:
+    async with open_way(make_settings, tmp_path, ByAttributes, customers=3, workers=0) as way:
+        await say(way.house, numbered([1, 2]))
+        call = await told(way)
+        late = [(ACME, call.id + 1000, b'{"isSuccess":true,"requestId":"late"}')] * sharing_results.MOST_RESULTS
+        good = (ACME, call.id, b'{"isSuccess":true,"requestId":"good"}')
+        await way.house.ctx.store.keep_attribute_results([*late, good])
+        while await sharing_results.settle_results(way.house.ctx, ACME):
+            pass
+        assert await way.is_in_step()

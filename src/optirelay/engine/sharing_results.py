@@ -118,7 +118,8 @@ def _subject(name: str) -> str:
 async def settle_results(ctx: Context, tenant: TenantId) -> int:
     """Read what Optimove posted of attribute calls; how many results. Twice changes nothing.
 
-    One that names a call which nobody knows may have come before the call was answered: for a minute it waits.
+    One whose address does not say which call it is about may have come before Optimove answered that with the same
+    request id: for a minute it waits. One whose address does, and whose call is not open any more, has nothing to say.
     """
     async with ctx.store.tenant(tenant).transaction() as ledger:
         results = await ledger.sharing.results(MOST_RESULTS)
@@ -129,7 +130,8 @@ async def settle_results(ctx: Context, tenant: TenantId) -> int:
 async def _settle(ledger: Ledger, result: Result) -> bool:
     told = attribute_results.read(result.body)
     call = await ledger.sharing.call_of(result.call, told.request_id if isinstance(told, Updated) else "")
-    if isinstance(told, Updated) and call is None and utc_now() - result.received_at < CALL_KNOWN_WITHIN:
+    early = result.call is None and utc_now() - result.received_at < CALL_KNOWN_WITHIN
+    if isinstance(told, Updated) and call is None and early:
         return False
     await ledger.sharing.settle_results([result.id], readable=told is not None)
     match told:
