@@ -156,5 +156,5 @@ async def test_each_url_of_the_simulator_has_its_row_and_each_row_its_url() -> N
         for method, section in (("GET", gets), ("POST", posts.partition("\n## ")[0])):
             error = (await client.request(method, "/_sim/nonsense")).json()["error"]
             there = {*error.partition("there are ")[2].split(", ")}
-            shown = {url for url in re.findall(r"`(/_sim/[a-z/]+)", section) if not url.startswith("/_sim/campaigns/")}
+            shown = {url for url in re.findall(r"`(/_sim/[a-z_/]+)", section) if not url.startswith("/_sim/campaigns/")}
             assert shown == there

@@ -1,5 +1,6 @@
 """The settings file: what it means, and every way in which it cannot work."""
 
+import copy
 import pickle
 import re
 import tomllib
@@ -21,6 +22,10 @@ from optirelay.errors import NeedsOperator
 from optirelay.model import ChannelKind, Contract
 from optirelay.settings import (
     BadSettings,
+    BatchFileSettings,
+    ByAttribute,
+    ByFile,
+    ByPreference,
     ChannelSettings,
     Fault,
     HostPort,
@@ -306,7 +311,24 @@ FAULTS = [
     (f"{KEY}.triggered_id", "504", f"the same id as {KEY}.scheduled_id", ""),
     (f"{KEY}.provider", '"smpt"', "no provider", "console, null, smtp, webhook"),
     (f"{KEY}.provider", "[]", "no provider", ""),
-    (f"{KEY}.address", '"contacts"', "not built yet in this version", "attribute:EMAIL"),
+    (f"{KEY}.address", '"EMAIL"', "names no attribute", '"contacts"'),
+    (f"{KEY}.match", '"attribute:EMAIL"', 'only with address = "contacts"', "remove match"),
+    (f"{KEY}.opt_in", '"attributes:"', "no line of text", ""),
+    (f"{KEY}.opt_in", '"attributes:A;B"', "no attribute's name", "FIRST_NAME"),
+    (f"{KEY}.opt_in", '"batch_file:"', "no way to share opt-ins", "channel_preference"),
+    (f"{KEY}.opt_in", '"attribute:X"', "no way to share opt-ins", "attributes:EMAIL_OPTIN"),
+    (f"{KEY}.opt_in", "true", "no way to share opt-ins", ""),
+    (f"{KEY}.opt_in_values", '["yes"]', "does not hold two values", "opted out"),
+    (f"{KEY}.opt_in_values", '["yes", "yes"]', "named twice", ""),
+    (f"{KEY}.opt_in_values", "[true, false]", "no line of text", ""),
+    (f"{KEY}.communication_modes", "[1]", "does not hold two values", ""),
+    (f"{KEY}.communication_modes", "[1, -1]", "no communication mode", "Optimove told you"),
+    (f"{KEY}.communication_modes", '["1", "2"]', "no communication mode", ""),
+    (f"{KEY}.batch_file", "{ every = '1h' }", 'only with opt_in = "batch_file:…"', "Remove the table"),
+    ("service.keep_personal", '"30"', "no duration", ""),
+    ("tenants.acme.optimove.attributes_per_call", "0", "from 1 to 1000000", ""),
+    ("tenants.acme.optimove.preferences_per_call", "0", "from 1 to 1000000", ""),
+    ("tenants.acme.admin_api_key", '"a b"', "a space", ""),
     (f"{KEY}.address", '"EMAIL"', "names no attribute", "attribute:EMAIL"),
     (f"{KEY}.address", '"attribute:"', "no line of text", ""),
     (f"{KEY}.personalization", '"FIRST_NAME"', "no list", ""),
@@ -579,6 +601,69 @@ def test_two_tenants_may_use_the_same_channel_id() -> None:
     assert set(read(whole, path=Path("x.toml")).tenants) == {"acme", "other"}
 
 
+FILES = f"{KEY}.batch_file"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "problem"),
+    [
+        (f"{FILES}.format", '"parquet"', "not known here"),
+        (f"{FILES}.columns", '["Customer_ID"]', "not two or three columns"),
+        (f"{FILES}.columns", '["A", "B", "C", "D"]', "not two or three columns"),
+        (f"{FILES}.columns", '["A", "A"]', "named twice"),
+        (f"{FILES}.values", '["Yes", "Yes"]', "named twice"),
+        (f"{FILES}.content", '"all"', "not known here"),
+        (f"{FILES}.every", '"500ms"', "not from 1s"),
+        (f"{FILES}.upload", '"/srv/optins"', "is no URL"),
+        (f"{FILES}.upload", '"gopher://here/optins"', "nothing here can write to"),
+        (f"{FILES}.zip", "true", "unknown setting"),
+    ],
+)
+def test_what_files_of_opt_ins_cannot_be_is_named(key: str, value: str, problem: str) -> None:
+    fault = only_fault(with_line(key, value, lambda: with_line(f"{KEY}.opt_in", '"batch_file:optins"')))
+    assert fault.key == key
+    assert problem in fault.problem
+
+
+def test_how_opt_ins_are_shared() -> None:
+    assert news(settings_of(f"{KEY}.opt_in", '"channel_preference"')).opt_in == ByPreference()
+    assert news(settings_of(f"{KEY}.opt_in", '"attributes:SmsOptIn"')).opt_in == ByAttribute("SmsOptIn")
+    route = news(settings_of(f"{KEY}.opt_in", '"batch_file:optins"')).opt_in
+    assert route == ByFile(Path("/srv/relay/optins"))
+    assert str(route) == "batch_file:/srv/relay/optins"
+    silent = news(read(document(), path=Path("x.toml")))
+    assert (silent.opt_in, silent.match_attribute, silent.opt_in_values) == (None, None, ("true", "false"))
+
+
+def test_the_password_of_an_upload_is_never_shown() -> None:
+    whole = with_line(f"{FILES}.upload", '"sftp://acme:hunter2@files.example.com/optins"')
+    whole["tenants"]["acme"]["channels"]["news"]["opt_in"] = "batch_file:optins"
+    channel = news(read(whole, path=Path("x.toml")))
+    assert "hunter2" not in f"{channel!r} {channel} {channel.model_dump_json()}"
+
+
+def test_channels_of_one_name_write_their_files_into_directories_of_their_own() -> None:
+    whole = with_line(f"{KEY}.opt_in", '"batch_file:optins"')
+    whole["tenants"]["acme"]["channels"]["other"] = {"scheduled_id": 7, "opt_in": "batch_file:optins"}
+    whole["tenants"]["zeta"] = copy.deepcopy(whole["tenants"]["acme"])
+    whole["tenants"]["zeta"]["channels"]["news"]["opt_in"] = "batch_file:./zeta/../optins"
+    whole["tenants"]["zeta"]["channels"]["other"]["opt_in"] = "batch_file:zeta"
+    fault = only_fault(whole)
+    assert fault.key == "tenants.zeta.channels.news.opt_in"
+    assert "the same directory as tenants.acme.channels.news.opt_in" in fault.problem
+
+
+def test_an_attribute_tells_the_opt_ins_of_one_channel() -> None:
+    whole = with_line(f"{KEY}.opt_in", '"attributes:OptIn"')
+    channels = whole["tenants"]["acme"]["channels"]
+    channels["other"] = {"scheduled_id": 7, "opt_in": "attributes:optin"}
+    fault = only_fault(whole)
+    assert (fault.key, fault.problem) == (
+        "tenants.acme.channels.other.opt_in",
+        f"the same attribute as {KEY}.opt_in",
+    )
+
+
 def test_a_channel_without_any_id_is_a_fault() -> None:
     fault = only_fault(with_line(f"{KEY}.scheduled_id", None))
     assert (fault.key, fault.problem) == (KEY, "neither scheduled_id nor triggered_id is set")
@@ -603,7 +688,7 @@ def test_a_user_name_and_a_password_go_together(there: str, lacking: str) -> Non
 
 def test_all_faults_are_told_at_once() -> None:
     whole = document()
-    whole["service"] = {"workers": 99, "listen": "x", "keep_personal": "30d", "colour": 1}
+    whole["service"] = {"workers": 99, "listen": "x", "keep_personal": "long", "colour": 1}
     acme = whole["tenants"]["acme"]
     del acme["api_key"], acme["channels"]["news"]["smtp"]["host"], acme["channels"]["news"]["from"]
     acme["channels"]["news"] |= {"rate": "fast", "triggered_id": 504}
@@ -814,6 +899,7 @@ def test_everything_commented_out_in_the_example_works_too(tmp_path: Path, monke
     path = tmp_path / "optirelay.toml"
     path.write_text(text)
     monkeypatch.setenv("ACME_API_KEY", "key")
+    monkeypatch.setenv("ACME_ADMIN_KEY", "key")
     monkeypatch.setenv("ACME_SMTP_PASSWORD", "password")
     monkeypatch.setenv("ACME_METRICS_TOKEN", "token")
     channels = load(path).tenants["acme"].channels
@@ -834,12 +920,13 @@ TABLES: list[tuple[str, type[Any]]] = [
     ("[tenants.NAME.channels.NAME]", ChannelSettings),
     ("[tenants.NAME.channels.NAME.smtp]", SmtpSettings),
     ("[tenants.NAME.channels.NAME.webhook]", WebhookSettings),
+    ("[tenants.NAME.channels.NAME.batch_file]", BatchFileSettings),
 ]
 
 
 def keys_with_fields(shape: type[Any]) -> Iterator[tuple[str, FieldInfo]]:
     for name, info in shape.model_fields.items():
-        if name != "name":
+        if name not in ("name", "batch_file"):  # a table of its own
             yield info.alias or name, info
 
 

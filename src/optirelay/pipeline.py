@@ -11,6 +11,7 @@
     then for 7 days -> report   metrics and interactions, frozen, each call once
     at start, then ->  sync     listeners, apps and templates compared with Optimove's, which are brought in step
     and every hour ->  sweep    campaigns that Optimove executed and never announced to us: a pass is put
+    on change       -> share    who opted in and out: by attributes, preferences or files
 
 Both writes of a step carry a key and share one transaction, so that running it twice changes nothing.
 """
@@ -28,6 +29,8 @@ from optirelay.engine.jobs import Job, job
 from optirelay.engine.recording import keep_callbacks
 from optirelay.engine.reporting import due_now, tell
 from optirelay.engine.settle import Known, skip_rest, take_over, write_known
+from optirelay.engine.sharing import tell_opt_ins
+from optirelay.engine.sharing_results import check_drift
 from optirelay.engine.starting import Begun, Started, Starter, start_group
 from optirelay.engine.sweeping import unannounced
 from optirelay.engine.syncing import sync_listeners, tell_behind
@@ -44,7 +47,6 @@ from optirelay.store.campaigns import Reading
 MOST_NOTIFICATIONS = 100  # read in one transaction
 MOST_CALLBACKS = 1000  # likewise
 MOST_OCTETS = 4 * 1024 * 1024  # of notifications; read, they take up to 25 times as much
-MOST_REPORTS = 100  # put in one transaction
 MOST_READINGS = 3  # of one pass whose rows repeat
 log = structlog.get_logger()
 
@@ -269,7 +271,7 @@ async def begin(
         ended = await write_known(ctx, ledger, known)
         await ctx.way.give(whose)
         begun = await _begin(ctx, ledger, taken, most)
-        await _close_all_done(ctx, ledger, ended)
+        await _close_if_done(ctx, ledger, *ended)
         return begun
 
 
@@ -292,19 +294,13 @@ async def _begin(ctx: Context, ledger: Ledger, taken: TakenBatch, most: int) -> 
 async def write_answers(ctx: Context, tenant: TenantId, known: Mapping[TakenBatch, Known]) -> None:
     """Write what is known of started groups, where no new group starts."""
     async with ctx.store.tenant(tenant).transaction() as ledger:
-        await _close_all_done(ctx, ledger, await write_known(ctx, ledger, known))
+        await _close_if_done(ctx, ledger, *await write_known(ctx, ledger, known))
 
 
 async def free(ctx: Context, tenant: TenantId, taken: TakenBatch, due_at: datetime | None) -> None:
     """Give a batch back of which nothing is under way; due at its next message."""
     async with ctx.store.tenant(tenant).transaction() as ledger:
         await ledger.batches.free(taken.id, taken.fence, due_at)
-
-
-async def _close_all_done(ctx: Context, ledger: Ledger, campaigns: Sequence[int]) -> None:
-    """Last in a transaction: until its end, others that end a batch of the campaign wait."""
-    for campaign in sorted(set(campaigns)):
-        await _close_if_done(ctx, ledger, campaign)
 
 
 async def write_batch(ctx: Context, ledger: Ledger, batch: LockedBatch) -> None:
@@ -318,13 +314,14 @@ async def write_batch(ctx: Context, ledger: Ledger, batch: LockedBatch) -> None:
             await troubles.mend_doubts(ledger, batch.campaign)
 
 
-async def _close_if_done(ctx: Context, ledger: Ledger, campaign: int) -> None:
-    """Where no pass and no batch is open, the campaign is complete, and its report is put."""
-    if not await ledger.campaigns.close_if_done(campaign):
-        return
-    if await due_now(ctx, ledger, campaign):
-        await report.put(ledger, campaign=campaign)
-    await troubles.mend_doubts(ledger, campaign)
+async def _close_if_done(ctx: Context, ledger: Ledger, *campaigns: int) -> None:
+    """Where no pass and no batch of a campaign is open, it is complete, and its report is put. Last in a transaction:
+    until its end, others that end a batch of the campaign wait."""
+    for campaign in sorted(set(campaigns)):
+        if await ledger.campaigns.close_if_done(campaign):
+            if await due_now(ctx, ledger, campaign):
+                await report.put(ledger, campaign=campaign)
+            await troubles.mend_doubts(ledger, campaign)
 
 
 # --- record: what providers tell of messages ------------------------------------------------------------------------
@@ -362,16 +359,6 @@ async def report(ctx: Context, tenant: TenantId, *, campaign: int) -> None:
             raise TryLater("a call of the report was sent, and what became of it is not known yet")
 
 
-async def put_due_reports(ctx: Context) -> int:
-    """Put the reports of campaigns of which Optimove is to be told by now; how many there were. Each is put once."""
-    async with ctx.store.transaction() as everyone:
-        due = await everyone.take_due_reports(utc_now(), MOST_REPORTS)
-        for tenant, campaign in due:
-            if await due_now(ctx, ledger := everyone.ledger(tenant), campaign):
-                await report.put(ledger, campaign=campaign)
-        return len(due)
-
-
 # --- sync: Optimove's lists of listeners and templates hold ours ----------------------------------------------------
 
 
@@ -381,6 +368,7 @@ async def sync(ctx: Context, tenant: TenantId) -> None:
     await sync_listeners(ctx, tenant)
     left = offering.behind(await offering.sync_templates(ctx, tenant))
     await tell_behind(ctx, tenant, left)
+    await check_drift(ctx, tenant)
     if left:
         raise TryLater(f"Optimove's lists do not hold all that is ours: {'; '.join(left)}")
 
@@ -392,6 +380,14 @@ async def sweep(ctx: Context, tenant: TenantId) -> None:
         async for plan in unannounced(ctx, tenant):
             async with ctx.store.tenant(tenant).transaction() as ledger:
                 await _start_pass(ledger, plan, plan.channels[0], utc_now())
+
+
+# --- share: Optimove knows who opted in -----------------------------------------------------------------------------
+
+
+async def share(ctx: Context, tenant: TenantId, channel: ChannelName) -> None:
+    """The newest that customers said of a channel goes to Optimove, by the way that the settings name."""
+    await tell_opt_ins(ctx, tenant, channel)
 
 
 JOBS: Sequence[Job[...]] = (call_off, gather, report, sweep, sync)

@@ -34,7 +34,7 @@ async def test_what_a_customer_said_of_each_channel_is_shown_with_its_history(
     config = tmp_path / "optirelay.toml"
     config.write_text(SETTINGS.format(database=database, optimove="http://127.0.0.1:1"))
     terminal = Terminal(str(config), capsys)
-    nothing: dict[str, Any] = {"opted_in": None, "at": None, "source": None, "history": []}
+    nothing: dict[str, Any] = {"opted_in": None, "at": None, "source": None, "shared": None, "history": []}
     assert await terminal.json("optins", "show", "007") == [
         {"tenant": "acme", "channel": channel, **nothing} for channel in ("newsletter", "texts")
     ]
@@ -57,6 +57,7 @@ async def test_what_a_customer_said_of_each_channel_is_shown_with_its_history(
         "opted_in": False,
         "at": "2031-03-01T10:00:00Z",
         "source": "replied",
+        "shared": None,
     }
     assert history[:2] == [
         {"opted_in": True, "at": "2031-01-01T10:00:00Z", "source": "import"},

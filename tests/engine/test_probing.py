@@ -75,6 +75,26 @@ async def test_a_key_that_is_wrong_is_told_from_one_that_lacks_a_right(make_sett
         assert await house.problems() == set()
 
 
+async def test_a_key_that_cannot_change_attributes_is_found_where_opt_ins_are_told_by_them(
+    make_settings: MakeSettings,
+) -> None:
+    async with a_house(make_settings) as house:
+        url = str(house.optimove.base_url)
+        shared = {"scheduled_id": 504, "opt_in": "attributes:EMAIL_OPTIN"}
+        for tenant, wrong in (
+            ({"admin_api_key": "nobody's"}, "admin_api_key"),
+            ({}, None),
+            ({"admin_api_key": "nobody's", "channels": {"newsletter": {"scheduled_id": 504}}}, None),
+        ):
+            settings = make_settings(
+                service={"public_url": house.web_url},
+                tenant={"api_url": url, "channels": {"newsletter": shared}, **tenant},
+            )
+            expected = [] if wrong is None else [f"tenants.acme.{wrong}"]
+            assert [key for key, _ in await told(house, settings)] == expected
+        assert "key_refused" not in await house.problems()
+
+
 async def test_a_channel_id_that_optimove_does_not_know_is_found(make_settings: MakeSettings) -> None:
     async with a_house(make_settings) as house:
         wrong = {"wrong": {"scheduled_id": 999, "triggered_id": 998, "provider": "null"}}

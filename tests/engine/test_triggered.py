@@ -10,7 +10,7 @@ from tests.triggers import CAMPAIGN, body, open_triggered, shape_of, told
 
 from optirelay import pipeline
 from optirelay.clock import utc_now
-from optirelay.engine import operate
+from optirelay.engine import dispatch, operate
 from optirelay.engine.settle import Known
 from optirelay.engine.starting import Started
 from optirelay.model import Accepted, Answer, CampaignKind, ChannelName, Later, Refusal, Refused, TenantId
@@ -196,7 +196,7 @@ async def test_when_a_day_began_is_known_also_where_all_its_messages_moved(make_
         assert await added_up(house) == 0
         later = utc_now() + 5 * HOUR
         with time_machine.travel(later):
-            await pipeline.put_due_reports(house.ctx)
+            await dispatch.put_due_reports(house.ctx)
             assert await number(house, "select count(*) from campaign where report_at is not null") == 1
 
 

@@ -15,7 +15,7 @@ from tests.house import NEWSLETTER, AsyncClientAt
 
 from optirelay import pipeline
 from optirelay.clock import utc_now
-from optirelay.engine import operate, runtime
+from optirelay.engine import dispatch, operate, runtime
 from optirelay.engine.context import Context
 from optirelay.engine.offering import keep_template
 from optirelay.engine.settle import Known
@@ -97,7 +97,7 @@ class Tenants:
 
     async def report(self) -> list[TenantId]:
         """Whose reports were put, by now or before; each is carried out."""
-        await pipeline.put_due_reports(self.ctx)
+        await dispatch.put_due_reports(self.ctx)
         jobs = await self.jobs("report")
         for ids in jobs:
             try:

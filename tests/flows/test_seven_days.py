@@ -16,9 +16,8 @@ from tests.conftest import MakeSettings
 from tests.flows.seven_days import CAMPAIGN, HOUR, Tenants, open_tenants
 from tests.house import NEWSLETTER, open_house
 
-from optirelay import pipeline
 from optirelay.clock import utc_now
-from optirelay.engine import operate
+from optirelay.engine import dispatch, operate
 from optirelay.engine.operate import Decision
 from optirelay.engine.reporting import settle_lost_of
 from optirelay.model import Accepted, Answer, Doubtful, Refusal, Refused, TenantId
@@ -180,7 +179,7 @@ async def test_two_workers_put_one_report(database: str, tmp_path: Path) -> None
         await tenants.send(ACME, EVERYBODY)
         await tenants.report()
         tenants.clock.shift(5 * HOUR)
-        await asyncio.gather(*(pipeline.put_due_reports(tenants.ctx) for _ in range(4)))
+        await asyncio.gather(*(dispatch.put_due_reports(tenants.ctx) for _ in range(4)))
         assert len(await tenants.jobs("report")) == 1
 
 

@@ -9,7 +9,7 @@ from hypothesis import note
 
 from optirelay import pipeline
 from optirelay.clock import utc_now
-from optirelay.engine import operate
+from optirelay.engine import dispatch, operate
 from optirelay.engine.journal import dead_journal, journals_in
 from optirelay.engine.operate import Decision
 from optirelay.engine.recovery import recover
@@ -191,7 +191,7 @@ class Example:
 
     def put_reports(self) -> None:
         """Campaigns of which Optimove is to be told by now."""
-        self.do("put_reports", pipeline.put_due_reports(self.world.ctx))
+        self.do("put_reports", dispatch.put_due_reports(self.world.ctx))
 
     def _row(self, customer: int, template: int, when: str) -> dict[str, Any]:
         self._rows += 1  # so that no two batches are due at the same time

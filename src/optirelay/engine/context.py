@@ -41,6 +41,7 @@ class Context:
     optimove: Mapping[TenantId, OptimoveClient]
     channels: Mapping[tuple[TenantId, ChannelName], Channel]
     worker: str
+    admin: Mapping[TenantId, OptimoveClient] = field(default_factory=dict)  # with admin_api_key, where there is one
     way: Way = field(default_factory=Way)
     prepared: dict[tuple[TenantId, ChannelName, int, int], "Prepared"] = field(default_factory=dict)
 
@@ -62,31 +63,35 @@ async def ask(
     tenant: TenantId,
     call: Call[T],
     *,
+    tells: bool = True,
     tells_refusal: bool = True,
+    admin: bool = False,
     leaving: Callable[[], Awaitable[None]] | None = None,
 ) -> T:
     """Send one call to a tenant's Optimove, when its turn comes. Errors are ours; what lasts is a problem.
 
     Too many calls (429) are no error: it is sent again in its next turn, or TryLater says when. A signed call goes
-    without the key: it takes no turn. Without `tells_refusal` the caller knows what a GiveUp means; a doubt is always
-    the caller's to tell. `leaving` is awaited when its turn has come, right before it leaves.
+    without the key: it takes no turn. Without `tells_refusal` the caller knows what a GiveUp means, and without `tells`
+    what any error does; a doubt is always the caller's to tell. `admin`: it needs the client's own permissions.
+    `leaving` is awaited when its turn has come, right before it leaves.
     """
     store = ctx.store.tenant(tenant)
     turns = Turns(store, ctx.settings.tenants[tenant].rate_limit, call.name)
+    client = ctx.admin.get(tenant, ctx.optimove[tenant]) if admin else ctx.optimove[tenant]
     while True:
         number = None if call.signed else await turns.next()
         if leaving is not None:
             await leaving()
         try:
             with in_our_words():
-                answer = await ctx.optimove[tenant].send(call)
+                answer = await client.send(call)
         except TooManyCalls as error:
             if number is None:
                 raise
             await turns.refused(number, error)
         except OptirelayError as error:
             answered = isinstance(error, GiveUp) and not tells_refusal
-            told = not answered and not isinstance(error, InDoubt)
+            told = tells and not answered and not isinstance(error, InDoubt)
             await _answered(store, call.name, number, error if told else None, works=answered)
             raise
         else:
@@ -111,7 +116,8 @@ async def _answered(
 
 
 _MENDS = {
-    ProblemKind.KEY_REFUSED: "Check api_key, or metrics_token, and what it may do; what waits for it goes on by itself",
+    ProblemKind.KEY_REFUSED: "Check api_key, admin_api_key or metrics_token, and what it may do; what waits for it "
+    "goes on by itself",
     ProblemKind.OPTIMOVE_SILENT: "Check api_url, or metrics_url, and Optimove's state; it is tried again by itself",
 }
 _REFUSED_MEND = "See what Optimove says, check api_url and the channel's ids; it is tried again by itself"

@@ -12,6 +12,7 @@ import structlog
 
 from optirelay import pipeline
 from optirelay.clock import utc_now
+from optirelay.engine.aging import every, forget_by_age
 from optirelay.engine.context import Context
 from optirelay.engine.ending import end
 from optirelay.engine.jobs import Job, JobRunner
@@ -19,14 +20,26 @@ from optirelay.engine.journal import DeadJournal, Journal, dead_journal, journal
 from optirelay.engine.lane import Lane
 from optirelay.engine.recording import compare_outcomes
 from optirelay.engine.recovery import recover
+from optirelay.engine.reporting import due_now
+from optirelay.engine.sharing import to_share
 from optirelay.engine.starting import Started, slots_of
 from optirelay.engine.troubles import tell_clock
+from optirelay.errors import OptirelayError
 from optirelay.model import ChannelName, TenantId, day_of
-from optirelay.store import BATCH_CHANNEL, CALLBACK_CHANNEL, NOTIFICATION_CHANNEL, StoreUnavailable
+from optirelay.store import (
+    ATTRIBUTES_CHANNEL,
+    BATCH_CHANNEL,
+    CALLBACK_CHANNEL,
+    NOTIFICATION_CHANNEL,
+    StoreUnavailable,
+)
 
 LANES = 2  # of a channel without a rate: while one waits for the database, the other makes mails
 ADD_UP_AFTER = timedelta(seconds=10)  # batches that are done; until then somebody may still be at them
 MOST_ADDED_UP = 2000  # at once
+MOST_REPORTS = 100  # put in one transaction
+SHARED_AT_ONCE = 4  # channels: each holds a connection
+SHARE_SECONDS = 2.0
 POLL_SECONDS = 1.0  # where a NOTIFY was missed
 CLOCK_MAY_DIFFER = timedelta(seconds=1)
 log = structlog.get_logger()
@@ -42,6 +55,7 @@ class Dispatch:
         self._jobs = jobs
         self._notified = asyncio.Event()
         self._called_back = asyncio.Event()
+        self._results = asyncio.Event()
         self._clock_ok = True
         slots = {place: slots_of(ctx, *place) for place in ctx.channels}
         self._lanes = [
@@ -67,7 +81,9 @@ class Dispatch:
             asyncio.create_task(self._again_and_again(self._heal)),
             asyncio.create_task(self._again_and_again(self._sweep)),
             asyncio.create_task(self._again_and_again(self._report)),
+            asyncio.create_task(self._again_and_again(self._share)),
             asyncio.create_task(self._again_and_again(self._add_up)),
+            asyncio.create_task(self._again_and_again(self._forget)),
         ]
         all_given = asyncio.Event()
         try:
@@ -99,6 +115,8 @@ class Dispatch:
                 self._notified.set()
             elif name == CALLBACK_CHANNEL:
                 self._called_back.set()
+            elif name == ATTRIBUTES_CHANNEL:
+                self._results.set()
             elif name == BATCH_CHANNEL:
                 for lane in self._all_lanes():
                     lane.wake()
@@ -198,8 +216,30 @@ class Dispatch:
     async def _report(self) -> None:
         """Optimove is told when it is time to, for as long as it takes reports."""
         while True:
-            if not (self._clock_ok and await pipeline.put_due_reports(self._ctx)):
+            if not (self._clock_ok and await put_due_reports(self._ctx)):
                 await asyncio.sleep(POLL_SECONDS)
+
+    async def _share(self) -> None:
+        """Optimove is told who opted in, of several channels side by side."""
+        sharing: dict[tuple[TenantId, ChannelName], asyncio.Task[None]] = {}
+        try:
+            while True:
+                self._results.clear()
+                sharing = {place: task for place, task in sharing.items() if not task.done()}
+                for place in await to_share(self._ctx):
+                    if place not in sharing and len(sharing) < SHARED_AT_ONCE:
+                        sharing[place] = asyncio.create_task(self._share_one(*place))
+                await _set_or_polled(self._results, SHARE_SECONDS)
+        finally:
+            await end(sharing.values())
+
+    async def _share_one(self, tenant: TenantId, channel: ChannelName) -> None:
+        try:
+            await pipeline.share(self._ctx, tenant, channel)
+        except OptirelayError as error:
+            log.warning("opt_ins_wait", tenant=tenant, channel=channel, why=str(error))
+        except Exception:
+            log.exception("loop_failed", loop="share", tenant=tenant, channel=channel)
 
     async def _add_up(self) -> None:
         """Counters of triggered batches that are done go into their day's; days that are over are closed."""
@@ -211,11 +251,28 @@ class Dispatch:
             if batches < MOST_ADDED_UP:
                 await asyncio.sleep(ADD_UP_AFTER.total_seconds())
 
+    async def _forget(self) -> None:
+        """What is old enough goes: what is personal, requests as they arrived, and at last whole campaigns."""
+        while True:
+            if self._clock_ok:
+                await forget_by_age(self._ctx)
+            await asyncio.sleep(every(self._ctx.settings.service.keep_personal).total_seconds())
 
-async def _set_or_polled(event: asyncio.Event) -> None:
+
+async def put_due_reports(ctx: Context) -> int:
+    """Put the reports of campaigns of which Optimove is to be told by now; how many there were. Each is put once."""
+    async with ctx.store.transaction() as everyone:
+        due = await everyone.take_due_reports(utc_now(), MOST_REPORTS)
+        for tenant, campaign in due:
+            if await due_now(ctx, ledger := everyone.ledger(tenant), campaign):
+                await pipeline.report.put(ledger, campaign=campaign)
+        return len(due)
+
+
+async def _set_or_polled(event: asyncio.Event, seconds: float = POLL_SECONDS) -> None:
     """Until it is set, or it is time to look anyway."""
     try:
-        async with asyncio.timeout(POLL_SECONDS):
+        async with asyncio.timeout(seconds):
             await event.wait()
     except TimeoutError:
         pass

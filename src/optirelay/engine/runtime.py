@@ -66,6 +66,13 @@ async def open_context(
             TenantId(name): await stack.enter_async_context(_client(tenant))
             for name, tenant in settings.tenants.items()
         }
+        admin = {
+            TenantId(name): await stack.enter_async_context(
+                OptimoveClient(tenant.api_url, tenant.admin_api_key.reveal())
+            )
+            for name, tenant in settings.tenants.items()
+            if tenant.admin_api_key is not None
+        }
         channels: dict[tuple[TenantId, ChannelName], Channel] = {}
         for tenant_name, tenant in settings.tenants.items():
             for name, channel in tenant.channels.items():
@@ -73,7 +80,7 @@ async def open_context(
                 stack.push_async_callback(built.aclose)
                 channels[TenantId(tenant_name), ChannelName(name)] = built
         worker = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
-        yield Context(settings, store, clients, channels, worker)
+        yield Context(settings, store, clients, channels, worker, admin)
 
 
 def _client(tenant: TenantSettings) -> OptimoveClient:

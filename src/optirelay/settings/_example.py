@@ -79,7 +79,6 @@ scheduled_id = 504                       # Optimove's id of this channel, as it 
 #kind = "email"                          # email | sms | push | inapp
 provider = "console"                     # prints, sends nothing | null: neither | smtp, webhook: each has a table below
 #address = "attribute:EMAIL"             # where Optimove has the address | contacts: our own directory has it
-#match = "attribute:EMAIL"               # what finds somebody in our directory; default: customer_id
 personalization = ["FIRST_NAME"]         # other attributes that templates use
 from = "Example <news@example.com>"      # a template may say otherwise
 #rate = "100/s"                          # default: as fast as it goes
@@ -96,14 +95,6 @@ from = "Example <news@example.com>"      # a template may say otherwise
 #opt_in_values = ["true", "false"]       # attributes: what is written for in, out
 #communication_modes = [1, 2]            # channel_preference: in, out; ask Optimove for the numbers
 
-#[tenants.{tenant}.channels.newsletter.batch_file]    # with opt_in = "batch_file:optins"
-#format = "csv"                          # csv | jsonl; gzipped
-#columns = ["Customer_ID", "Allow_Email", "LastUpdated"]    # customer, permission, when; default by the kind
-#values = ["Yes", "No"]                  # in, out
-#content = "changes"                     # changes | full
-#every = "24h"
-#upload = "sftp://{tenant}@files.example.com/optins"    # where files are uploaded; default: nowhere
-
 #[tenants.{tenant}.channels.newsletter.smtp]    # with provider = "smtp"
 #host = "smtp.example.com"
 #port = 587
@@ -117,7 +108,9 @@ from = "Example <news@example.com>"      # a template may say otherwise
 #kind = "sms"
 #scheduled_id = 505
 #provider = "webhook"
-#address = "attribute:MOBILE"             # needed for sms
+#address = "contacts"                     # our own directory, or "attribute:MOBILE"; needed for sms
+#match = "attribute:EMAIL"               # what finds somebody in our directory; default: customer_id
+#opt_in = "batch_file:optins"            # a directory; see batch_file
 #from = "ACME"                            # the sender id; needed for e-mail alone
 #callback_secret = "{callback}"    # part of the URL that delivery events come to
 
@@ -127,6 +120,14 @@ from = "Example <news@example.com>"      # a template may say otherwise
 #batch = 1                               # messages a request, at most 500
 #concurrency = 50                        # requests at once, each worker's
 #contract = "keyed"                      # keyed: the receiver takes an id twice for the same message | hold
+
+#[tenants.{tenant}.channels.texts.batch_file]    # with opt_in = "batch_file:optins"
+#format = "csv"                          # csv | jsonl; gzipped
+#columns = ["Customer_ID", "Allow_SMS", "LastUpdated"]    # customer, permission, when; default by the kind
+#values = ["Yes", "No"]                  # in, out
+#content = "changes"                     # changes | full
+#every = "24h"
+#upload = "sftp://{tenant}@files.example.com/optins"    # where files are uploaded; default: nowhere
 
 # A push channel; a template's front matter says which of its apps it is for.
 #[tenants.{tenant}.channels.push]

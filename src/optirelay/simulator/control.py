@@ -11,7 +11,7 @@ from optirelay.simulator.errors import BadEntry
 from optirelay.simulator.exchange import Answer, Request, json_answer
 from optirelay.simulator.firing import Firing
 from optirelay.simulator.triggers import Trigger
-from optirelay.simulator.world import World
+from optirelay.simulator.world import Tenant, World
 
 PREFIX = "/_sim/"
 
@@ -33,24 +33,43 @@ def _shown(world: World, request: Request, name: str) -> Answer:
     if name == "state":
         return json_answer(view.summary(world) if request.param("summary") == "1" else view.state(world))
     if name in view.CURRENT and request.param("current") == "1":
-        return json_answer(view.CURRENT[name](world))
+        return json_answer(view.current(world, name, _tenant_or_none(world, request, name)))
     if name in world.told:
-        return json_answer(world.entries(name))
+        tenant_id = _tenant_or_none(world, request, name)
+        return json_answer([entry for entry in world.entries(name) if tenant_id in (None, entry["tenant"])])
     if name == "triggers":
         return json_answer(view.triggers(world))
     if name == "customers":
         return json_answer(_customers(world, request))
-    shown = ", ".join(f"{PREFIX}{kind}" for kind in ("state", "customers", "triggers", *world.told))
+    if name == "opt_ins":
+        return json_answer(_opt_ins(world, request))
+    shown = ", ".join(f"{PREFIX}{kind}" for kind in ("state", "customers", "triggers", "opt_ins", *world.told))
     return _error(HTTPStatus.NOT_FOUND, f"{request.path} shows nothing; there are {shown}")
 
 
 def _customers(world: World, request: Request) -> list[Any]:
     if request.param("campaign") is not None:
         return [row for campaign in _campaigns(world, request) for row in view.campaign_rows(campaign)]
+    return view.people(_tenant(world, request, "customers"))
+
+
+def _opt_ins(world: World, request: Request) -> dict[str, Any]:
+    tenant = _tenant(world, request, "opt_ins")
+    if tenant.opt_ins is None:
+        raise BadEntry(f"opt_ins: tenant {tenant.tenant_id} receives no files; give its entry a folder, opt_in_files")
+    tenant.opt_ins.look()
+    return {"customers": tenant.opt_ins.customers, "files": tenant.opt_ins.files}
+
+
+def _tenant(world: World, request: Request, kind: str) -> Tenant:
     tenant_id = _number(request, "tenant")
     if tenant_id not in world.tenants:
-        raise BadEntry(f"customers: tenant is {tenant_id}; give one of {sorted(world.tenants)} in the query")
-    return view.people(world.tenants[tenant_id])
+        raise BadEntry(f"{kind}: tenant is {tenant_id}; give one of {sorted(world.tenants)} in the query")
+    return world.tenants[tenant_id]
+
+
+def _tenant_or_none(world: World, request: Request, kind: str) -> int | None:
+    return None if request.param("tenant") is None else _tenant(world, request, kind).tenant_id
 
 
 def _done(world: World, firing: Firing, request: Request, name: str) -> Answer:

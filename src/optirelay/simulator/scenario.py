@@ -13,6 +13,7 @@ from optirelay.simulator.errors import BadEntry
 from optirelay.simulator.faults import FAILS_LATER, FAULTS, Fault
 from optirelay.simulator.firing import OF_THE_DAY
 from optirelay.simulator.named import read_chosen, tenant_of
+from optirelay.simulator.opt_ins import Folder
 from optirelay.simulator.quirks import changed
 from optirelay.simulator.trigger_entries import add_trigger
 from optirelay.simulator.world import ApiKey, Tenant, World
@@ -67,18 +68,19 @@ def add_tenant(world: World, values: Any) -> Tenant:
     made = entry.number("customers", 0, least=0)
     token = entry.text_or_none("metrics_token")
     closed = frozenset(entry.texts("closed_attributes"))
+    opt_ins = entry.text_or_none("opt_in_files")
     entry.done()
     _check_secrets(world, tenant_id, keys, token)
     known = world.tenants.get(tenant_id)
     defaults = known.defaults if known else {}
     customers = Customers(f"{world.seed}:{tenant_id}", made, defaults)
     if known is None:
-        world.tenants[tenant_id] = Tenant(tenant_id, keys, channels, customers, token, closed, defaults=defaults)
-        return world.tenants[tenant_id]
+        known = Tenant(tenant_id, keys, channels, customers, token, closed, defaults=defaults)
+        world.tenants[tenant_id] = known
     for key in keys:  # what was called before counts, whatever else changes
         key.called_at = next((old.called_at for old in known.keys if old.text == key.text), key.called_at)
     known.keys, known.channels, known.customers, known.metrics_token = keys, channels, customers, token
-    known.closed = closed
+    known.closed, known.opt_ins = closed, None if opt_ins is None else Folder(Path(opt_ins))
     return known
 
 

@@ -12,6 +12,7 @@ from optirelay.simulator.campaigns import Campaign
 from optirelay.simulator.clock import iso_time
 from optirelay.simulator.customers import Customers
 from optirelay.simulator.faults import Fault
+from optirelay.simulator.opt_ins import Folder
 from optirelay.simulator.quirks import Quirks
 from optirelay.simulator.seeded import bytes_from
 from optirelay.simulator.triggers import Trigger
@@ -105,6 +106,7 @@ class Tenant:
     preferences: defaultdict[tuple[int, str | None], dict[str, int]] = field(default_factory=lambda: defaultdict(dict))
     promotions: dict[str, str] = field(default_factory=dict)  # names by code
     gateway: str | None = None  # asked before a trigger fires
+    opt_ins: Folder | None = None  # where files of them arrive
 
     def urls(self, event_type: int, channel_id: int) -> list[str]:
         """Where this type is heard on this channel: by its own listener and by the one of all channels."""

@@ -2,10 +2,8 @@
 
 from typing import Any
 
-import msgspec
-
 from optirelay.model import CampaignId, Notification
-from optirelay.nesting import DEEPEST, is_too_deep
+from optirelay.nesting import NoObject, read_object
 from optirelay.optimove import EventType, Unreadable, read_time
 from optirelay.scalars import read_number, read_text
 
@@ -54,13 +52,9 @@ def check(body: bytes) -> None:
 def _read_object(body: bytes) -> tuple[int, dict[str, Any], dict[str, Any]]:
     """The event type, each field by its name in lower case, and all of it as it came."""
     try:
-        value = msgspec.json.decode(body.removeprefix(b"\xef\xbb\xbf"))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise MalformedNotification("the body is no JSON") from error
-    if not isinstance(value, dict):
-        raise MalformedNotification("the body is no JSON object")
-    if body.count(b"{") + body.count(b"[") > DEEPEST and is_too_deep(value):
-        raise MalformedNotification(f"the body is nested deeper than {DEEPEST}")
+        value = read_object(body)
+    except NoObject as error:
+        raise MalformedNotification(str(error)) from error
     fields = {key.lower(): field for key, field in value.items()}
     event_type = read_number(fields.get("eventtypeid"), LARGEST_ID)
     if event_type is None:

@@ -1,10 +1,11 @@
 """Every SQL statement: `Store` sees all tenants, `TenantStore` one."""
 
+from optirelay.store._ledger import Ledger
 from optirelay.store._store import (
+    ATTRIBUTES_CHANNEL,
     BATCH_CHANNEL,
     CALLBACK_CHANNEL,
     NOTIFICATION_CHANNEL,
-    Ledger,
     Store,
     StoreUnavailable,
     TenantStore,
@@ -12,6 +13,7 @@ from optirelay.store._store import (
 from optirelay.store.arrivals import Callback, Notification
 
 __all__ = [
+    "ATTRIBUTES_CHANNEL",
     "BATCH_CHANNEL",
     "CALLBACK_CHANNEL",
     "NOTIFICATION_CHANNEL",

@@ -3,8 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
-from dataclasses import dataclass, field
+from contextlib import asynccontextmanager, nullcontext
 from datetime import date, datetime, timedelta
 from typing import Any, Self
 
@@ -15,31 +14,22 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from optirelay.errors import NeedsOperator, TryLater
 from optirelay.model import ChannelName, TenantId
+from optirelay.store._ledger import Ledger
 from optirelay.store._looking import check_now_and_then
 from optirelay.store._migrate import migrate
 from optirelay.store._sql import Statements
 from optirelay.store.arrivals import Callback, Notification, ProblemRow
-from optirelay.store.audit import Audit
-from optirelay.store.batches import Batches
-from optirelay.store.budget import Budget
-from optirelay.store.campaigns import Campaigns
-from optirelay.store.channels import Channels
-from optirelay.store.contacts import Contacts
-from optirelay.store.events import Events
+from optirelay.store.forgetting import Aging
+from optirelay.store.known import KnownTenant, keep_names
 from optirelay.store.link_tokens import Linked, LinkTokens, is_genuine, read_token
-from optirelay.store.listeners import Listeners
-from optirelay.store.looks import Looks
 from optirelay.store.measures import Measures
-from optirelay.store.opt_outs import OptOuts
-from optirelay.store.pages import Pages
 from optirelay.store.problems import Problems
-from optirelay.store.reports import Reports
-from optirelay.store.templates import Templates
-from optirelay.store.triggers import Triggers
+from optirelay.store.sharing import SharedChannel
 
 _CONNECT_SECONDS = 5  # whoever waits for an answer of ours should not wait longer for a database that is away
 NOTIFICATION_CHANNEL = "optirelay_notification"
 CALLBACK_CHANNEL = "optirelay_callback"
+ATTRIBUTES_CHANNEL = "optirelay_attributes"
 BATCH_CHANNEL = "optirelay_batch"
 
 
@@ -47,38 +37,10 @@ class StoreUnavailable(TryLater):
     """PostgreSQL does not answer; nothing was kept."""
 
 
-class Ledger:
-    """One tenant's rows inside one transaction: all of it is written, or nothing."""
-
-    def __init__(self, connection: AsyncConnection[Any], name: TenantId, tenant: int) -> None:
-        self.tenant = name
-        self.number = tenant  # in every key
-        self.connection = connection  # for jobs, which commit with the rows they speak of
-        self.campaigns = Campaigns(connection, tenant)
-        self.pages = Pages(connection, tenant)
-        self.batches = Batches(connection, tenant)
-        self.channels = Channels(connection, tenant)
-        self.reports = Reports(connection, tenant)
-        self.templates = Templates(connection, tenant)
-        self.listeners = Listeners(connection, tenant)
-        self.problems = Problems(connection, tenant)
-        self.budget = Budget(connection, tenant)
-        self.looks = Looks(connection, tenant)
-        self.events = Events(connection, tenant)
-        self.opt_outs = OptOuts(connection, tenant)
-        self.triggers = Triggers(connection, tenant)
-        self.contacts = Contacts(connection, tenant)
-        self.audit = Audit(connection, tenant)
-
-    def savepoint(self) -> AbstractAsyncContextManager[object]:
-        """What goes wrong inside is undone, and the transaction goes on."""
-        return self.connection.transaction()
-
-
 class TenantStore:
     """One tenant's rows. No method here can reach another tenant's."""
 
-    def __init__(self, pool: AsyncConnectionPool, name: TenantId, known: "KnownTenant") -> None:
+    def __init__(self, pool: AsyncConnectionPool, name: TenantId, known: KnownTenant) -> None:
         self._pool = pool
         self.name = name
         self._tenant = known.id
@@ -102,6 +64,17 @@ class TenantStore:
             yield
 
     @asynccontextmanager
+    async def if_alone(self, at: str) -> AsyncIterator[bool]:
+        """Whether nobody else, in any process, is at this for the tenant; then nobody comes before the end."""
+        async with self.transaction() as ledger:
+            cursor = await ledger.connection.execute(
+                "select pg_try_advisory_xact_lock(%s, hashtext(%s))", (self._tenant, at)
+            )
+            row = await cursor.fetchone()
+            assert row is not None
+            yield bool(row[0])
+
+    @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Ledger]:
         """The same, reading only, and every statement sees the same moment. For whole campaigns."""
         async with self.transaction() as ledger:
@@ -115,11 +88,12 @@ class TenantStore:
 class Everyone:
     """All tenants' rows inside one transaction."""
 
-    def __init__(self, connection: AsyncConnection[Any], tenants: Mapping[TenantId, "KnownTenant"]) -> None:
+    def __init__(self, connection: AsyncConnection[Any], tenants: Mapping[TenantId, KnownTenant]) -> None:
         self._connection = connection
         self._sql = Statements(connection, "everyone", {})
         self._names = {known.id: name for name, known in tenants.items()}
         self.problems = Problems(connection, None)
+        self.aging = Aging(connection)
 
     def ledger(self, tenant: int) -> Ledger:
         """One tenant's rows, in this transaction."""
@@ -173,13 +147,33 @@ class Everyone:
 
     async def with_undecided(self) -> list[tuple[TenantId, int]]:
         """Batches, at most 100, with messages whose outcome is to be compared with events that came before it."""
-        rows = await self._sql.rows(_UndecidedBatch, "with_undecided", tenants=list(self._names))
-        return [(self._names[row.tenant], row.batch) for row in rows]
+        rows = await self._sql.tuples("with_undecided", tenants=list(self._names))
+        return [(self._names[tenant], batch) for tenant, batch in rows]
 
     async def take_due_reports(self, now: datetime, limit: int) -> list[tuple[int, int]]:
         """Campaigns of which Optimove is to be told by now, with their tenants, locked until the transaction ends."""
-        rows = await self._sql.rows(_DueReport, "take_due_reports", now=now, limit=limit, tenants=list(self._names))
-        return [(row.tenant, row.campaign) for row in rows]
+        rows = await self._sql.tuples("take_due_reports", now=now, limit=limit, tenants=list(self._names))
+        return [(tenant, campaign) for tenant, campaign in rows]
+
+    async def to_share(
+        self, channels: Sequence[SharedChannel], now: datetime, result_within: timedelta
+    ) -> list[tuple[TenantId, ChannelName]]:
+        """Of these channels those with something to tell Optimove about opt-ins by now."""
+        numbers = {name: number for number, name in self._names.items()}
+        rows = await self._sql.tuples(
+            "to_share",
+            tenants=[numbers[c.tenant] for c in channels],
+            channels=[c.channel for c in channels],
+            every=[c.every for c in channels],
+            full=[c.full for c in channels],
+            now=now,
+            result_within=result_within,
+        )
+        return [(self._names[tenant], channel) for tenant, channel in rows]
+
+    async def with_results(self) -> list[TenantId]:
+        """Tenants whose Optimove posted results that nobody has read."""
+        return [self._names[tenant] for tenant in await self._sql.values("with_results", tenants=list(self._names))]
 
     async def add_up(self, limit: int, *, after: timedelta) -> int:
         """Counters of triggered batches that have been done for so long go into their days' totals; of how many."""
@@ -193,7 +187,7 @@ class Everyone:
 class Store:
     """All tenants' rows in one PostgreSQL."""
 
-    def __init__(self, pool: AsyncConnectionPool, conninfo: str, tenants: Mapping[TenantId, "KnownTenant"]) -> None:
+    def __init__(self, pool: AsyncConnectionPool, conninfo: str, tenants: Mapping[TenantId, KnownTenant]) -> None:
         self.pool = pool
         self._conninfo = conninfo
         self._tenants = tenants
@@ -286,6 +280,19 @@ class Store:
         async with self.transaction() as everyone:
             await everyone.add_callbacks(callbacks)
 
+    async def keep_attribute_results(self, results: Sequence[tuple[TenantId, int | None, bytes]]) -> None:
+        """Keep raw bodies, each with the call that it is about, all in one commit, and wake whoever reads them.
+        StoreUnavailable: nothing was kept."""
+        tenants, calls, bodies = zip(*results, strict=True)
+        async with _connection(self.pool) as connection:
+            await Statements(connection, "everyone", {}).do(
+                "keep_attribute_results",
+                tenants=[self._tenants[tenant].id for tenant in tenants],
+                calls=list(calls),
+                bodies=list(bodies),
+                wakes=ATTRIBUTES_CHANNEL,
+            )
+
     async def seen(self, worker: str, host: str, pid: int) -> float:
         """This worker is alive; the database's clock, in seconds since 1970."""
         async with self._statements() as sql:
@@ -329,12 +336,11 @@ class Store:
             yield Measures(connection, tenants)
 
     async def listen(self) -> AsyncIterator[str]:
-        """NOTIFYs as they come: which of the three channels. Ends with StoreUnavailable."""
+        """NOTIFYs as they come: which of the four channels. Ends with StoreUnavailable."""
         try:
             async with await AsyncConnection.connect(self._conninfo, autocommit=True) as connection:
-                await connection.execute(f"listen {NOTIFICATION_CHANNEL}")
-                await connection.execute(f"listen {CALLBACK_CHANNEL}")
-                await connection.execute(f"listen {BATCH_CHANNEL}")
+                for name in (NOTIFICATION_CHANNEL, CALLBACK_CHANNEL, ATTRIBUTES_CHANNEL, BATCH_CHANNEL):
+                    await connection.execute(f"listen {name}")
                 async for notify in connection.notifies():
                     yield notify.channel
         except psycopg.OperationalError as error:
@@ -357,36 +363,9 @@ async def _connection(pool: AsyncConnectionPool) -> AsyncIterator[AsyncConnectio
 
 async def _keep_names(
     pool: AsyncConnectionPool, channels: Mapping[TenantId, Iterable[str]]
-) -> dict[TenantId, "KnownTenant"]:
+) -> dict[TenantId, KnownTenant]:
     async with _connection(pool) as connection, connection.transaction():
-        sql = Statements(connection, "everyone", {})
-        await sql.do("keep_tenants", names=list(channels))
-        await sql.do("keep_link_keys")
-        pairs = [(tenant, channel) for tenant, names in channels.items() for channel in names]
-        await sql.do("keep_channels", tenants=[t for t, _ in pairs], channels=[c for _, c in pairs])
-        rows = await sql.rows(KnownTenant, "tenant_numbers")
-        return {row.name: row for row in rows if row.name in channels}
-
-
-@dataclass(frozen=True, slots=True)
-class KnownTenant:
-    """A tenant of the settings: the number that stands for it in every key, and what its links are signed with."""
-
-    name: TenantId
-    id: int
-    link_key: bytes = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class _UndecidedBatch:
-    tenant: int
-    batch: int
-
-
-@dataclass(frozen=True, slots=True)
-class _DueReport:
-    tenant: int
-    campaign: int
+        return await keep_names(connection, channels)
 
 
 def _options(conninfo: str) -> str:

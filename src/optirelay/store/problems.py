@@ -30,9 +30,11 @@ class Problems:
             subject=subject,
         )
 
-    async def shown_enough(self, kind: ProblemKind, lasts: timedelta, *, but: Collection[str] = ()) -> None:
-        """Take away problems of a kind that mends itself, told so long ago; but not of these subjects."""
-        await self._sql.do("shown_enough", kind=kind, lasts=lasts, but=list(but))
+    async def shown_enough(
+        self, kind: ProblemKind, lasts: timedelta, *, but: Collection[str] = (), subject: str | None = None
+    ) -> None:
+        """Take away problems of a kind that mends itself, told so long ago; of one subject, or of all but these."""
+        await self._sql.do("shown_enough", kind=kind, lasts=lasts, but=list(but), subject=subject)
 
     async def mended(
         self,

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequen
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
+from urllib.parse import parse_qsl
 
 import msgspec
 import structlog
@@ -13,6 +14,8 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from optirelay.clock import utc_now
 from optirelay.engine.operate import WORKER_SILENCE, prometheus_text
 from optirelay.model import ChannelName, TenantId
+from optirelay.nesting import NoObject, read_object
+from optirelay.scalars import read_number
 from optirelay.settings import Secret, Settings
 from optirelay.signatures import read_key, verify
 from optirelay.stages.callbacks import MalformedCallback, events_in, is_readable
@@ -26,14 +29,15 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 LARGEST_BODY = 1024 * 1024
+LARGEST_CALL = 2**63 - 1
 DATABASE_SECONDS = 5
 RETRY_AFTER = (b"retry-after", b"5")
 log = structlog.get_logger()
 
 
 class WebApp:
-    """POST /optimove/{tenant}/{listener_secret} and /callbacks/{tenant}/{channel}/{callback_secret}, GET and POST
-    /u/{token}, /healthz, /readyz and /metrics.
+    """POST /optimove/{tenant}/{listener_secret}, the same with /attributes, and
+    /callbacks/{tenant}/{channel}/{callback_secret}, GET and POST /u/{token}, /healthz, /readyz and /metrics.
 
     An ASGI application without a framework.
     """
@@ -42,6 +46,7 @@ class WebApp:
         self._store = store
         self._notifications = Keeper(store.keep_notifications)
         self._callbacks = Keeper(store.keep_callbacks)
+        self._attribute_results = Keeper(store.keep_attribute_results)
         self._measuring = asyncio.Lock()
         self.use(settings)
 
@@ -63,6 +68,8 @@ class WebApp:
         match scope["path"].split("/"):
             case ["", "optimove", tenant, secret] if self._is_listener(tenant, secret):
                 return await self._notification(TenantId(tenant), scope, receive)
+            case ["", "optimove", tenant, secret, "attributes"] if self._is_listener(tenant, secret):
+                return await self._attribute_result(TenantId(tenant), scope, receive)
             case ["", "callbacks", tenant, channel, secret] if self._is_caller(tenant, channel, secret):
                 return await self._callback(self._callers[tenant, channel], scope, receive)
             case ["", "u", token]:
@@ -100,6 +107,26 @@ class WebApp:
             await self._notifications.keep((tenant, body))
         except StoreUnavailable as error:
             log.warning("notification_not_kept", tenant=tenant, why=str(error))
+            return _TRY_AGAIN
+        return 200, [], b""
+
+    async def _attribute_result(self, tenant: TenantId, scope: Scope, receive: Receive) -> "Answer | None":
+        if scope["method"] != "POST":
+            return _NOT_ALLOWED_POST
+        try:
+            body = await _read_body(scope, receive)
+            if body is None:
+                return None
+            read_object(body)
+        except _TooLarge:
+            return _text(413, "at most 1 MiB")
+        except NoObject as error:
+            log.info("attribute_result_malformed", tenant=tenant, why=str(error))
+            return _text(400, str(error))
+        try:
+            await self._attribute_results.keep((tenant, _call_of(scope), body))
+        except StoreUnavailable as error:
+            log.warning("attribute_result_not_kept", tenant=tenant, why=str(error))
             return _TRY_AGAIN
         return 200, [], b""
 
@@ -211,6 +238,12 @@ def _verified(caller: _Caller, scope: Scope, body: bytes) -> bytes:
     if not verify(caller.keys, webhook_id, timestamp, signature, body, utc_now()):
         raise _NotSigned
     return blake2b(webhook_id, digest_size=16).digest()
+
+
+def _call_of(scope: Scope) -> int | None:
+    """The call of ours that a result is about, as the address says that Optimove was given; None where it does not."""
+    asked = dict(parse_qsl(scope["query_string"].decode("latin-1")))
+    return read_number(asked.get("call"), LARGEST_CALL)
 
 
 async def _read_body(scope: Scope, receive: Receive) -> bytes | None:

@@ -43,7 +43,8 @@ async def import_contacts(
 
     async def keep(changes: Sequence[ContactChange]) -> int:
         async with ctx.store.tenant(name).transaction() as ledger:
-            return await ledger.contacts.keep(changes)
+            erased = await ledger.opt_outs.erased_among([change.customer_id for change in changes])
+            return await ledger.contacts.keep([change for change in changes if change.customer_id not in erased])
 
     done = await import_file(
         path, CONTACT_COLUMNS, read=read, keep=keep_nothing if dry_run else keep, progress=progress

@@ -66,21 +66,21 @@ async def keep_nothing(_said: Sequence[object]) -> int:
 
 
 async def _keep_all(groups: AsyncIterator[list[T]], keep: Keep[T], progress: Callable[[], None]) -> tuple[int, int]:
-    """How many there were, and how many of them said something new. While one group is written the next is read."""
+    """How many there were, and how many of them said something new. While one group is written the next is read; one
+    that was begun is finished, whatever happens."""
     whole, changed = 0, 0
     keeping: asyncio.Task[int] | None = None
     try:
         async for group in groups:
             if keeping is not None:
-                changed += await keeping
+                changed += await asyncio.shield(keeping)
             progress()
             whole += len(group)
             keeping = asyncio.create_task(keep(group))
         if keeping is not None:
-            changed += await keeping
+            changed += await asyncio.shield(keeping)
     finally:
         if keeping is not None:
-            keeping.cancel()
             await asyncio.gather(keeping, return_exceptions=True)
     return whole, changed
 

@@ -10,9 +10,11 @@ from optirelay.engine.operate.deciding import account
 from optirelay.engine.operate.importing import Imported, Progress, import_file, keep_nothing, nobody_looks
 from optirelay.engine.operate.looking import Shape, iso, masked, tenants_of
 from optirelay.errors import NeedsOperator
-from optirelay.model import CustomerId, TenantId
+from optirelay.model import ERASED, ChannelName, CustomerId, TenantId
+from optirelay.settings import ChannelSettings
 from optirelay.stages.files import OPT_IN_COLUMNS, OptIn, read_opt_in
 from optirelay.store.opt_outs import EVERY_CHANNEL, Statement, Suppression
+from optirelay.store.sharing import SharedRow
 
 
 async def suppress(ctx: Context, tenant: str, address: str, channel: str | None, reason: str) -> bool:
@@ -54,7 +56,7 @@ async def suppressions(ctx: Context, tenant: str | None, channel: str | None, *,
             {
                 "tenant": name,
                 "channel": row.channel,
-                "address": row.address if addresses else masked(row.address),
+                "address": row.address if addresses or row.address.startswith(ERASED) else masked(row.address),
                 "reason": row.reason,
                 "note": row.note,
                 "at": iso(row.at),
@@ -70,6 +72,7 @@ async def opt_ins(ctx: Context, tenant: str, customer_id: str) -> list[Shape]:
     async with ctx.store.tenant(name).transaction() as ledger:
         rows = {row.channel: row for row in await ledger.opt_outs.subscriptions(CustomerId(customer_id))}
         said = await ledger.opt_outs.statements(CustomerId(customer_id))
+        shared = {row.channel: row for row in await ledger.sharing.shared(CustomerId(customer_id))}
     known = dict.fromkeys([*ctx.settings.tenants[name].channels, *rows])
     return [
         {
@@ -78,6 +81,7 @@ async def opt_ins(ctx: Context, tenant: str, customer_id: str) -> list[Shape]:
             "opted_in": row.opted_in if (row := rows.get(channel)) is not None else None,  # type: ignore[call-overload]
             "at": None if row is None else iso(row.at),
             "source": None if row is None else row.source,
+            "shared": _shared(ctx.settings.tenants[name].channels.get(channel), shared.get(ChannelName(channel))),
             "history": [
                 {"opted_in": each.opted_in, "at": iso(each.at), "source": each.source}
                 for each in said
@@ -102,7 +106,7 @@ async def import_opt_ins(
 
     async def keep(said: Sequence[OptIn]) -> int:
         async with ctx.store.tenant(name).transaction() as ledger:
-            return await ledger.opt_outs.keep(list(map(Statement._make, said)))
+            return await ledger.opt_outs.keep(list(map(Statement._make, said)), bulk=True)
 
     return await import_file(
         path,
@@ -111,6 +115,13 @@ async def import_opt_ins(
         keep=keep_nothing if dry_run else keep,
         progress=progress,
     )
+
+
+def _shared(channel: ChannelSettings | None, row: SharedRow | None) -> Shape | None:
+    """How Optimove is told of it; null: it is not."""
+    if channel is None or channel.opt_in is None or row is None:
+        return None
+    return {"route": str(channel.opt_in), "state": row.state, "failed": row.why}
 
 
 def _known(ctx: Context, tenant: TenantId, channel: str | None) -> None:

@@ -8,16 +8,17 @@ from optirelay.engine import syncing
 from optirelay.engine.context import Context, ask
 from optirelay.engine.operate.looking import Shape
 from optirelay.engine.troubles import done_after_all
-from optirelay.errors import GiveUp, OptirelayError
+from optirelay.errors import GiveUp, NeedsOperator, OptirelayError
 from optirelay.model import CampaignId, CampaignKind, ChannelName, TenantId
 from optirelay.optimove import (
     Forbidden,
     Unauthorized,
     get_channel_templates,
+    get_customer_attribute_list,
     get_executed_campaigns_by_channel,
     get_execution_channels,
 )
-from optirelay.settings import ChannelSettings
+from optirelay.settings import ByAttribute, ChannelSettings
 from optirelay.stages import recipients
 from optirelay.stages.listeners import ListenerRow, ListenerState, base_url
 from optirelay.store import StoreUnavailable
@@ -128,11 +129,30 @@ async def _probe_optimove(ctx: Context, tenant: TenantId) -> list[Shape]:
         for row in rows
         if row.state in (ListenerState.MISSING, ListenerState.MOVED)
     ]
+    faults += await _probe_attributes_key(ctx, tenant)
     for channel in ctx.settings.tenants[tenant].channels.values():
         for kind in CampaignKind:
             if channel.channel_id(kind) is not None:
                 faults += await _probe_channel_id(ctx, tenant, channel, kind)
     return faults
+
+
+async def _probe_attributes_key(ctx: Context, tenant: TenantId) -> list[Shape]:
+    """Whether the key for attributes is one with the client's own permissions, where opt-ins are told by attributes."""
+    settings = ctx.settings.tenants[tenant]
+    if not any(isinstance(channel.opt_in, ByAttribute) for channel in settings.channels.values()):
+        return []
+    try:
+        await ask(ctx, tenant, get_customer_attribute_list(), tells=False, admin=True)
+    except StoreUnavailable:
+        raise
+    except NeedsOperator as error:
+        key = "api_key" if settings.admin_api_key is None else "admin_api_key"
+        mend = "Write a key with the client's own permissions as admin_api_key: attributes of customers need it"
+        return [_fault(f"tenants.{tenant}.{key}", str(error), mend)]
+    except OptirelayError:
+        pass  # it need not be answered; what matters shows when values are told
+    return []
 
 
 async def _probe_channel_id(

@@ -9,7 +9,7 @@ on conflict (kind, tenant, channel, campaign_id, subject) do update set problem 
 -- What mended itself and was told so long ago; of these subjects it is so anew.
 delete from problem
 where tenant is not distinct from %(tenant)s::int and kind = %(kind)s and since < clock_timestamp() - %(lasts)s::interval
-  and subject <> all(%(but)s);
+  and subject <> all(%(but)s) and (%(subject)s::text is null or subject = %(subject)s);
 
 -- name: mended
 delete from problem

@@ -7,8 +7,9 @@ alter table subscription
   add column call bigint,
   add column failed text,                    -- why it was not taken; null: it was, or nobody knows yet
   add column tries smallint not null default 0,
-  add column again_at timestamptz;           -- not before then
-create index subscription_untold on subscription (tenant, channel, customer_id) where told is distinct from opted_in;
+  add column again_at timestamptz,           -- not before then
+  add column bulk boolean not null default false; -- one of many that came at once: others go first
+create index subscription_untold on subscription (tenant, channel, bulk, customer_id) where told is distinct from opted_in;
 create index subscription_failed on subscription (tenant, channel) where failed is not null;
 
 -- How a channel's opt-ins are shared, and how far that is.
@@ -79,6 +80,7 @@ create table erased (
   tenant int not null,
   hash bytea not null,
   at timestamptz not null default clock_timestamp(),
+  done_at timestamptz,                       -- when nothing of them was left; null: `erase` was ended before that
   primary key (tenant, hash)
 );
 create index suppression_erased on suppression (tenant) where starts_with(address, 'erased:');
@@ -89,3 +91,7 @@ create index batch_to_forget on batch (done_at) where done_at is not null and no
 -- They come in this order, so that a small index does.
 create index notification_received on notification using brin (received_at);
 create index callback_received on callback using brin (received_at);
+
+-- It is forgotten, piece by piece; nobody is shown it any more, and its id is free.
+alter table campaign add column going boolean not null default false;
+create index campaign_going on campaign (tenant, id) where going;
