@@ -15,6 +15,7 @@ from tests.house import ACME, NEWSLETTER, NOBODY_YET, House, open_house
 
 from optirelay import pipeline
 from optirelay.clock import utc_now
+from optirelay.engine import operate
 from optirelay.engine.settle import Known
 from optirelay.model import Accepted, CustomerId, Doubtful
 from optirelay.store.opt_outs import Statement
@@ -97,7 +98,9 @@ async def test_a_doubt_of_theirs_stays_and_is_not_sent_again(house: House, termi
     assert (await states(house, campaign))[erased] == "given_up"
 
 
-async def test_what_they_say_later_is_not_kept_and_what_is_on_its_way_is_told(house: House, terminal: Terminal) -> None:
+async def test_what_they_say_later_is_not_kept_and_what_is_on_its_way_is_told(
+    house: House, terminal: Terminal, tmp_path: Path
+) -> None:
     await fetched(house)
     taken = await pipeline.take(house.ctx, ACME, NEWSLETTER)
     assert taken is not None
@@ -114,3 +117,16 @@ async def test_what_they_say_later_is_not_kept_and_what_is_on_its_way_is_told(ho
         await ledger.opt_outs.keep(said)
         assert await ledger.opt_outs.statements(CustomerId("C-bo")) == []
         assert len(await ledger.opt_outs.statements(CustomerId("C-ann"))) == 1
+        cursor = await ledger.connection.execute("select action, subject from audit")
+        assert await cursor.fetchall() == [("erase", shape["customer_id"])]
+
+    opt_ins, contacts = tmp_path / "opt-ins.csv", tmp_path / "contacts.csv"
+    opt_ins.write_text("customer_id,channel,opted_in\nC-bo,newsletter,yes\nC-ann,newsletter,yes\n")
+    contacts.write_text("customer_id,email\nC-bo,bo@example.com\nC-ann,ann@example.com\n")
+    assert (await operate.import_opt_ins(house.ctx, "acme", opt_ins)).changed == 1
+    done = await operate.import_contacts(house.ctx, "acme", contacts, dry_run=False, progress=lambda *_: None)
+    assert done.file.changed == 1
+    async with house.ctx.store.tenant(ACME).transaction() as ledger:
+        assert await ledger.opt_outs.subscriptions(CustomerId("C-bo")) == []
+        assert await ledger.contacts.contact(CustomerId("C-bo")) is None
+        assert await ledger.contacts.contact(CustomerId("C-ann")) is not None

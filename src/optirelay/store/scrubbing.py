@@ -44,11 +44,12 @@ _WAL_AHEAD = (
 )
 
 
-async def scrub(pool: AsyncConnectionPool, *, own_server: bool) -> list[str]:
+async def scrub(pool: AsyncConnectionPool, *, own_server: bool, largest: int = LARGEST) -> list[str]:
     """Rows that are deleted or changed leave the files of the database; a sentence for each place where they may not.
 
-    The embedded server's tables, statistics and log of changes are written anew: for seconds others wait. Of a server
-    that is not ours statistics alone are, and the space is free to be written over.
+    The embedded server's tables, each of at most `largest` octets, its statistics and its log of changes are written
+    anew: for seconds others wait. Of a server that is not ours statistics alone are, and the space is free to be
+    written over.
     """
     async with pool.connection() as connection:
         if not own_server:
@@ -58,7 +59,7 @@ async def scrub(pool: AsyncConnectionPool, *, own_server: bool) -> list[str]:
         left = [] if await _others_ended(connection) else [STILL_SEEN]
         await connection.execute(_FORGET_STATISTICS, [list(_TABLES)])
         for table in _TABLES:
-            left += await _write_anew(connection, table)
+            left += await _write_anew(connection, table, largest)
         await connection.execute("vacuum (full) pg_statistic")
         await _write_over_log(connection)
         return left
@@ -75,10 +76,10 @@ async def _others_ended(connection: AsyncConnection[Any]) -> bool:
     return True
 
 
-async def _write_anew(connection: AsyncConnection[Any], table: LiteralString) -> list[str]:
+async def _write_anew(connection: AsyncConnection[Any], table: LiteralString, largest: int) -> list[str]:
     """The table without what is gone."""
     name = sql.Identifier(table)
-    if await _value(connection, "select pg_total_relation_size(%s::regclass)", table) <= LARGEST:
+    if await _value(connection, "select pg_total_relation_size(%s::regclass)", table) <= largest:
         await connection.execute(f"set lock_timeout = '{_LOCK_WAITS}'")
         try:
             for _ in range(_TRIES):
