@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from optirelay.cli._basics import FAILED, AsJson, Config, complain, say
+from optirelay.cli._importing import DryRun, File, Strict, conclude, progress_of
 from optirelay.cli._shared import Tenant, print_json, print_rows, run, settings_of, the_tenant
 from optirelay.engine import operate
 
@@ -17,6 +18,23 @@ FAILED_COLUMNS = ("tenant", "channel", "customer_id", "failed", "again_at")
 @app.callback()
 def group() -> None:
     """What customers said of channels."""
+
+
+@app.command("import")
+def import_opt_ins(
+    ctx: typer.Context,
+    file: File,
+    dry_run: DryRun = False,
+    strict: Strict = False,
+    config: Config = None,
+    tenant: Tenant = None,
+) -> None:
+    """Keep what a file says of customers and channels: the newest counts."""
+    settings = settings_of(ctx, config)
+    name = the_tenant(settings, tenant)
+    with progress_of(file) as progress:
+        done = run(settings, lambda c: operate.import_opt_ins(c, name, file, dry_run=dry_run, progress=progress))
+    conclude(done, dry_run=dry_run, strict=strict)
 
 
 @app.command()

@@ -12,6 +12,7 @@ import structlog
 
 from optirelay import pipeline
 from optirelay.clock import utc_now
+from optirelay.engine.aging import every, forget_by_age
 from optirelay.engine.context import Context
 from optirelay.engine.ending import end
 from optirelay.engine.jobs import Job, JobRunner
@@ -82,6 +83,7 @@ class Dispatch:
             asyncio.create_task(self._again_and_again(self._report)),
             asyncio.create_task(self._again_and_again(self._share)),
             asyncio.create_task(self._again_and_again(self._add_up)),
+            asyncio.create_task(self._again_and_again(self._forget)),
         ]
         all_given = asyncio.Event()
         try:
@@ -248,6 +250,13 @@ class Dispatch:
                 await everyone.close_days(day_of(utc_now() - timedelta(days=1)), MOST_ADDED_UP)
             if batches < MOST_ADDED_UP:
                 await asyncio.sleep(ADD_UP_AFTER.total_seconds())
+
+    async def _forget(self) -> None:
+        """What is old enough goes: what is personal, requests as they arrived, and at last whole campaigns."""
+        while True:
+            if self._clock_ok:
+                await forget_by_age(self._ctx)
+            await asyncio.sleep(every(self._ctx.settings.service.keep_personal).total_seconds())
 
 
 async def put_due_reports(ctx: Context) -> int:

@@ -74,7 +74,7 @@ class DoubtRow:
     campaign_id: CampaignId
     kind: CampaignKind
     customer_id: CustomerId
-    address: str = field(repr=False)
+    address: str | None = field(repr=False)  # null: whose it was was erased
     since: datetime
 
 

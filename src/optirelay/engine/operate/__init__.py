@@ -16,7 +16,10 @@ from optirelay.engine.operate.deciding import (
 )
 from optirelay.engine.operate.directory import ContactsImported, contact, import_contacts
 from optirelay.engine.operate.doing import report_now, sync_listeners
+from optirelay.engine.operate.erasing import COUNTED as ERASED_COUNTS
+from optirelay.engine.operate.erasing import Erased, erase
 from optirelay.engine.operate.exporting import EXPORT_COLUMNS, export
+from optirelay.engine.operate.importing import Imported
 from optirelay.engine.operate.looking import (
     channels,
     doubts,
@@ -29,7 +32,7 @@ from optirelay.engine.operate.looking import (
     tenants_of,
 )
 from optirelay.engine.operate.measuring import WORKER_SILENCE, prometheus_text
-from optirelay.engine.operate.opting import opt_ins, suppress, suppressions, unsuppress
+from optirelay.engine.operate.opting import import_opt_ins, opt_ins, suppress, suppressions, unsuppress
 from optirelay.engine.operate.probing import probe_online
 from optirelay.engine.operate.pushing import (
     BadTemplates,
@@ -44,12 +47,15 @@ from optirelay.engine.operate.pushing import (
 from optirelay.engine.operate.sharing import optins_failed, optins_status, push_opt_ins
 
 __all__ = [
+    "ERASED_COUNTS",
     "EXPIRES",
     "EXPORT_COLUMNS",
     "WORKER_SILENCE",
     "BadTemplates",
     "ContactsImported",
     "Decision",
+    "Erased",
+    "Imported",
     "Person",
     "Preview",
     "Pushed",
@@ -60,8 +66,10 @@ __all__ = [
     "channels",
     "contact",
     "doubts",
+    "erase",
     "export",
     "import_contacts",
+    "import_opt_ins",
     "listeners",
     "masked",
     "messages",

@@ -1,13 +1,19 @@
 """Whom nobody writes to: what operators say of addresses, and what customers said of channels."""
 
+from collections.abc import Sequence
+from pathlib import Path
+
 from optirelay.addresses import read_email, read_phone
+from optirelay.clock import utc_now
 from optirelay.engine.context import Context
 from optirelay.engine.operate.deciding import account
+from optirelay.engine.operate.importing import Imported, Progress, import_file, keep_nothing, nobody_looks
 from optirelay.engine.operate.looking import Shape, iso, masked, tenants_of
 from optirelay.errors import NeedsOperator
-from optirelay.model import ChannelName, CustomerId, TenantId
+from optirelay.model import ERASED, ChannelName, CustomerId, TenantId
 from optirelay.settings import ChannelSettings
-from optirelay.store.opt_outs import EVERY_CHANNEL, Suppression
+from optirelay.stages.files import OPT_IN_COLUMNS, OptIn, read_opt_in
+from optirelay.store.opt_outs import EVERY_CHANNEL, Statement, Suppression
 from optirelay.store.sharing import SharedRow
 
 
@@ -50,7 +56,7 @@ async def suppressions(ctx: Context, tenant: str | None, channel: str | None, *,
             {
                 "tenant": name,
                 "channel": row.channel,
-                "address": row.address if addresses else masked(row.address),
+                "address": row.address if addresses or row.address.startswith(ERASED) else masked(row.address),
                 "reason": row.reason,
                 "note": row.note,
                 "at": iso(row.at),
@@ -84,6 +90,31 @@ async def opt_ins(ctx: Context, tenant: str, customer_id: str) -> list[Shape]:
         }
         for channel in known
     ]
+
+
+async def import_opt_ins(
+    ctx: Context, tenant: str, path: Path, *, dry_run: bool = False, progress: Progress = nobody_looks
+) -> Imported:
+    """Keep what a file says of customers and channels; a dry run writes its rejects alone.
+
+    Rows without a time count as of now, when the import begins. Each 2,000 rows are one transaction. NeedsOperator
+    where the file cannot be read to its end; the same file again then gives what one run would have given.
+    """
+    (name,) = tenants_of(ctx, tenant)
+    channels = ctx.settings.tenants[name].channels.keys()
+    now = utc_now()
+
+    async def keep(said: Sequence[OptIn]) -> int:
+        async with ctx.store.tenant(name).transaction() as ledger:
+            return await ledger.opt_outs.keep(list(map(Statement._make, said)), bulk=True)
+
+    return await import_file(
+        path,
+        OPT_IN_COLUMNS,
+        read=lambda row: read_opt_in(row, channels, now),
+        keep=keep_nothing if dry_run else keep,
+        progress=progress,
+    )
 
 
 def _shared(channel: ChannelSettings | None, row: SharedRow | None) -> Shape | None:

@@ -33,10 +33,10 @@ def read_opt_in(row: Row, channels: Container[str], now: datetime) -> OptIn | Re
     customer = read_text(values.get("customer_id"))
     if customer is None or len(customer) > LONGEST_CUSTOMER_ID:
         return Rejection.NO_CUSTOMER
-    channel = read_text(values.get("channel"))
-    if channel is None or channel not in channels:
+    channel = _text(values.get("channel"))
+    if channel not in channels:
         return Rejection.UNKNOWN_CHANNEL
-    opted_in = _read_answer(values.get("opted_in"))
+    opted_in = _ANSWERS.get(_text(values.get("opted_in")).lower())
     source = _read_source(values.get("source"))
     if opted_in is None or source is None:
         return Rejection.BAD_VALUE
@@ -46,27 +46,27 @@ def read_opt_in(row: Row, channels: Container[str], now: datetime) -> OptIn | Re
     return OptIn(CustomerId(customer), ChannelName(channel), at, opted_in, source)
 
 
-def _read_answer(value: Any) -> bool | None:
-    if isinstance(value, bool):
-        return value
-    text = read_text(value)
-    return None if text is None else _ANSWERS.get(text.lower())
+def _text(value: Any) -> str:
+    """Empty for what is none. JSON's booleans are written as CSV has them."""
+    return value.strip() if isinstance(value, str) else str(value)
 
 
 def _read_source(value: Any) -> str | None:
     """`import` where there is none; None for what is none."""
+    if value is None:
+        return _SOURCE
     text = read_text(value)
     if text is None:
-        return _SOURCE if value is None or isinstance(value, str) else None
+        return _SOURCE if isinstance(value, str) else None
     return text if len(text) <= LONGEST_SOURCE else None
 
 
 def _read_at(value: Any, now: datetime) -> datetime | None:
     """Now where there is none; None for what is none. A date alone is its first moment."""
-    if value is None or (isinstance(value, str) and read_text(value) is None):
+    if value is None:
         return now
     try:
         time = datetime.fromisoformat(value.strip())
         return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
     except (AttributeError, OverflowError, ValueError):
-        return None
+        return now if isinstance(value, str) and read_text(value) is None else None
