@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.conftest import MakeSettings
-from tests.house import ACME, House
-from tests.opt_ins import ByAttributes, ByFiles, customer, open_way, say
-from tests.pages import blocks, page
 
 from optirelay.engine import operate
 from optirelay.model import CustomerId
 from optirelay.settings import TenantSettings, read
+from tests.conftest import MakeSettings
+from tests.house import ACME, House
+from tests.opt_ins import ByAttributes, ByFiles, customer, open_way, say
+from tests.pages import blocks, page
 
 PAGE = page("opt-ins")
 SETTINGS = [tomllib.loads(block) for block in blocks("toml", PAGE.replace("\n   ", "\n"))]
@@ -38,8 +38,13 @@ def read_shown(tenant: dict[str, Any]) -> TenantSettings:
     return read({"tenants": {"acme": {**needed, **tenant}}}, path=Path("x.toml")).tenants["acme"]
 
 
+def text_that_begins(with_: str) -> str:
+    (text,) = (block for block in blocks("text", PAGE.replace("\n   ", "\n")) if block.startswith(with_))
+    return text
+
+
 async def imported(house: House, folder: Path) -> None:
-    (rows,) = blocks("csv", PAGE)
+    rows = text_that_begins("customer_id")
     path = folder / "optins.csv"
     path.write_text(rows)
     await operate.import_opt_ins(house.ctx, ACME, path)
@@ -50,7 +55,8 @@ def test_the_settings_shown_work() -> None:
     by_attribute, by_preference, by_file, uploaded = SETTINGS
     uploaded["tenants"]["acme"]["channels"]["newsletter"] |= {"opt_in": "batch_file:optins"}
     routes = [
-        str(read_shown(one["tenants"]["acme"]).channels["newsletter"].opt_in) for one in (by_attribute, by_preference, by_file)
+        str(read_shown(one["tenants"]["acme"]).channels["newsletter"].opt_in)
+        for one in (by_attribute, by_preference, by_file)
     ]
     assert routes == ["attributes:EMAIL_OPTIN", "channel_preference", f"batch_file:{Path('optins').absolute()}"]
     assert read_shown(uploaded["tenants"]["acme"]).channels["newsletter"].batch_file.upload is not None
@@ -85,7 +91,7 @@ async def test_the_file_shown_is_what_is_written(make_settings: MakeSettings, tm
         await imported(way.house, tmp_path)
         await way.house.until(way.is_in_step)
         (first, *_) = sorted((tmp_path / "optins").glob("*.csv.gz"))
-        (expected,) = (block for block in blocks("text", PAGE.replace("\n   ", "\n")) if block.startswith("Customer_ID"))
+        expected = text_that_begins("Customer_ID")
         assert gzip.decompress(first.read_bytes()).decode().replace("\r\n", "\n").startswith(expected)
         (manifest, *_) = sorted((tmp_path / "optins").glob("*.manifest.json"))
         read_back = json.loads(manifest.read_bytes())
