@@ -103,3 +103,26 @@ async def test_results_of_calls_that_are_not_open_any_more_hold_up_nobody(
         while await sharing_results.settle_results(way.house.ctx, ACME):
             pass
         assert await way.is_in_step()
+
+
+async def test_who_says_something_does_not_wait_until_all_calls_without_a_result_are_read_back(
+    make_settings: MakeSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one_a_call = {"optimove": {"attributes_per_call": 1}}
+    async with open_way(make_settings, tmp_path, ByAttributes, customers=9, workers=0, tenant=one_a_call) as way:
+        await say(way.house, numbered(range(1, 9)))
+        await way.house.optimove.post("/_sim/quirks", json={"attribute_callbacks": "never"})
+        for _ in range(2):
+            await sharing.tell_opt_ins(way.house.ctx, ACME, NEWSLETTER)
+        monkeypatch.setattr(sharing_results, "RESULT_WITHIN", timedelta(0))
+        passes = 0
+        while not await way.is_in_step():
+            await say(way.house, numbered([9], passes % 2 == 0))
+            before = len(await way.house.sim("calls"))
+            await sharing.tell_opt_ins(way.house.ctx, ACME, NEWSLETTER)
+            first, *read = [call["call"] for call in (await way.house.sim("calls"))[before:]]
+            assert (first, set(read)) == ("UpdateCustomerAttributes", {"GetCustomerAttributes"})
+            assert len(read) <= sharing_results.MOST_OVERDUE
+            passes += 1
+            if passes == 4:
+                break

@@ -69,8 +69,8 @@ async def tell_opt_ins(ctx: Context, tenant: TenantId, channel: ChannelName, *, 
             match settings.opt_in:
                 case ByAttribute(name):
                     if await has_attribute(ctx, tenant, channel, name):
-                        await read_back_overdue(ctx, tenant, channel, name)
                         await _tell_all(ctx, tenant, channel, *_by_attribute(ctx, tenant, settings, name))
+                        await read_back_overdue(ctx, tenant, channel, name)
                 case ByPreference():
                     await _tell_all(ctx, tenant, channel, *_by_preference(ctx, tenant, settings))
                 case ByFile(directory):
