@@ -126,3 +126,15 @@ async def test_who_says_something_does_not_wait_until_all_calls_without_a_result
             passes += 1
             if passes == 4:
                 break
+
+
+async def test_an_attribute_that_is_gone_is_asked_for_again_however_optimove_writes_it(
+    make_settings: MakeSettings, tmp_path: Path
+) -> None:
+    async with open_way(make_settings, tmp_path, ByAttributes, customers=1, workers=0) as way:
+        await say(way.house, numbered([1]))
+        call = await told(way)
+        error = {"error": "INVALID_FIELD", "customerId": customer(1), "realFieldName": "email_optin"}
+        await result(way.house, call, error)
+        await sharing.tell_opt_ins(way.house.ctx, ACME, NEWSLETTER)
+        assert [one["call"] for one in await way.house.sim("calls")].count("AddCustomerAttribute") == 2

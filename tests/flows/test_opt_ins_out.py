@@ -8,18 +8,22 @@ import time
 from collections import Counter
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
 import structlog
 from tests.conftest import LISTENER_SECRET, MakeSettings
-from tests.house import ACME, NEWSLETTER, House
+from tests.house import ACME, NEWSLETTER, House, open_house
 from tests.opt_ins import ATTRIBUTE, WAYS, ByAttributes, ByPreferences, Way, customer, numbered, open_way, said, say
 from tests.web.links import HTML
 
+from optirelay.clock import utc_now
 from optirelay.engine import dispatch, operate, sharing, sharing_results
-from optirelay.model import CustomerId
+from optirelay.model import ChannelName, CustomerId, TenantId
+from optirelay.settings import Settings, read
 from optirelay.stages import subscriptions
+from optirelay.store.opt_outs import Statement
 
 LONG = "OPTIRELAY_OPT_INS"  # so many customers: `OPTIRELAY_OPT_INS=100000 scripts/test THIS_FILE -k by_each_way -s`
 COUNT = int(os.environ.get(LONG, "2000"))
@@ -106,13 +110,12 @@ async def test_whatever_goes_wrong_with_calls_optimove_has_the_newest_word_in_th
             changed = range(1, customers // 20 + 1)
             await say(house, {customer(one): not words[customer(one)] for one in changed}, bulk=True)
 
-            async def met(fault: str = fault) -> bool:
-                return fault in [call["fault"] for call in await house.sim("calls")]
+            async def met() -> bool:
+                return bool((await house.optimove.get("/_sim/state?summary=1")).json()["faults"] == 0)
 
             await house.until(met)
-            await say(
-                house, {customer(1): words[customer(1)], customer(customers): not words[customer(customers)]}
-            )  # meanwhile
+            last = customer(customers)
+            await say(house, {customer(1): words[customer(1)], last: not words[last]})  # meanwhile
             await house.until(way.is_in_step, PATIENCE)
         assert await operate.push_opt_ins(house.ctx) == []
         assert await house.problems() == set()
@@ -212,6 +215,47 @@ async def test_what_optimove_lost_or_somebody_changed_there_is_put_back(
         assert await house.problems() == {"optin_failed"}
 
 
+async def test_a_tenant_whose_optimove_is_slow_holds_up_no_other(database: str, tmp_path: Path) -> None:
+    ids = range(501, 508)
+    slow = {
+        f"list{number}": {"scheduled_id": number, "provider": "null", "opt_in": f"attributes:A{number}"}
+        for number in ids
+    }
+    quick = {"newsletter": {"scheduled_id": 504, "provider": "null", "opt_in": "channel_preference"}}
+    keys = {"slow": ("slow-key", slow), "acme": ("demo-key", quick)}
+
+    def settings(*, service: dict[str, Any], tenant: dict[str, Any], channel: object) -> Settings:
+        known = {"listener_secret": LISTENER_SECRET, **tenant}
+        tenants = {name: {**known, "api_key": key, "channels": channels} for name, (key, channels) in keys.items()}
+        document = {"service": {"database": database, "data_dir": str(tmp_path), **service}, "tenants": tenants}
+        return read(document, path=tmp_path / "optirelay.toml")
+
+    names = {str(number): f"List {number}" for number in ids}
+    simulated = [
+        {"id": number, "key": key, "channels": names, "customers": 10}
+        for number, key in ((7001, "demo-key"), (7002, "slow-key"))
+    ]
+    fault = {"call": "AddCustomerAttribute", "fault": "slow", "times": 100, "seconds": 120}
+    scenario = {"tenants": simulated, "faults": [fault]}
+    async with open_house(settings, scenario=scenario, registers=False) as house:
+        async with house.ctx.store.tenant(TenantId("slow")).transaction() as ledger:
+            now = utc_now()
+            words = [Statement(customer(1), ChannelName(name), now, False, "test") for name in slow]
+            await ledger.opt_outs.keep(words)
+
+        async def busy() -> bool:
+            return len(await house.sim("attributes?tenant=7002")) >= dispatch.SHARED_OF_ONE
+
+        await house.until(busy)
+        await say(house, {customer(1): False})
+
+        async def told() -> bool:
+            return len(await house.sim("preferences?tenant=7001")) == 1
+
+        await house.until(told)
+        assert len(await house.sim("attributes?tenant=7002")) < dispatch.SHARED_AT_ONCE
+
+
 WORKER = """
 [service]
 database = "{database}"
@@ -262,7 +306,7 @@ class Worker:
 async def test_a_worker_that_is_killed_while_it_tells_optimove_is_no_harm(
     kind: type[Way], make_settings: MakeSettings, tmp_path: Path
 ) -> None:
-    customers = 200 if kind.call else 20_000
+    customers = 200 if kind.call else max(20_000, COUNT)
     async with open_way(make_settings, tmp_path, kind, customers=customers, workers=0) as way:
         house, worker = way.house, Worker(way, tmp_path)
         if kind.call:
@@ -284,7 +328,7 @@ async def test_a_worker_that_is_killed_while_it_tells_optimove_is_no_harm(
             first = len(await way.told())
             await say(house, {customer(1): False, customer(2): False})
             await worker.start()
-            await house.until(way.is_in_step)
+            await house.until(way.is_in_step, PATIENCE)
             assert (await way.told_since(first)).keys() >= {customer(1), customer(2)}
         finally:
             await worker.kill()

@@ -38,7 +38,8 @@ LANES = 2  # of a channel without a rate: while one waits for the database, the 
 ADD_UP_AFTER = timedelta(seconds=10)  # batches that are done; until then somebody may still be at them
 MOST_ADDED_UP = 2000  # at once
 MOST_REPORTS = 100  # put in one transaction
-SHARED_AT_ONCE = 4  # channels: each holds a connection
+SHARED_AT_ONCE = 6  # channels: each holds a connection
+SHARED_OF_ONE = 3  # tenant, likewise: however long it takes, others come to theirs
 SHARE_SECONDS = 2.0
 POLL_SECONDS = 1.0  # where a NOTIFY was missed
 CLOCK_MAY_DIFFER = timedelta(seconds=1)
@@ -227,7 +228,8 @@ class Dispatch:
                 self._results.clear()
                 sharing = {place: task for place, task in sharing.items() if not task.done()}
                 for place in await to_share(self._ctx):
-                    if place not in sharing and len(sharing) < SHARED_AT_ONCE:
+                    of_tenant = sum(place[0] == tenant for tenant, _ in sharing)
+                    if place not in sharing and len(sharing) < SHARED_AT_ONCE and of_tenant < SHARED_OF_ONE:
                         sharing[place] = asyncio.create_task(self._share_one(*place))
                 await _set_or_polled(self._results, SHARE_SECONDS)
         finally:

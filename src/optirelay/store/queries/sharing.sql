@@ -166,7 +166,8 @@ insert into opt_in_attribute (tenant, name, added) values (%(tenant)s, %(name)s,
 on conflict (tenant, name) do update set added = true;
 
 -- name: forget_attribute
-delete from opt_in_attribute where tenant = %(tenant)s and name = %(name)s;
+-- Optimove does not tell capitals apart, and may write it otherwise than we.
+delete from opt_in_attribute where tenant = %(tenant)s and lower(name) = lower(%(name)s);
 
 -- name: results
 -- What Optimove posted of attribute calls and nobody has read, locked until the transaction ends.
