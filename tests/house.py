@@ -156,19 +156,24 @@ async def open_house(
     tenant: Mapping[str, Any] = {},
     service: Mapping[str, Any] = {},
     registers: bool = True,
+    conninfo: str | None = None,
 ) -> AsyncIterator[House]:
-    """Everything started and listeners registered; everything ended, and audited, at the end."""
+    """Everything started and listeners registered; everything ended, and audited, at the end.
+
+    `conninfo`: the address of an embedded database that runs.
+    """
     async with Simulator("127.0.0.1:0", scenario=scenario) as simulator, AsyncClientAt(simulator.url) as optimove:
         listening = _socket()
         web_url = f"http://127.0.0.1:{listening.getsockname()[1]}"
         settings = make_settings(
             service={"public_url": web_url, **service}, tenant={"api_url": simulator.url, **tenant}, channel=channel
         )
-        async with runtime.open_context(settings, settings.service.database) as ctx:
+        at = conninfo or settings.service.database
+        async with runtime.open_context(settings, at) as ctx:
             web = _Web(uvicorn.Config(WebApp(settings, ctx.store), lifespan="off", log_config=None))
             serving = asyncio.create_task(web.serve(sockets=[listening]))
             stops = [asyncio.Event() for _ in range(workers)]
-            working = [asyncio.create_task(runtime.work(settings, settings.service.database, stop)) for stop in stops]
+            working = [asyncio.create_task(runtime.work(settings, at, stop)) for stop in stops]
             house = House(ctx, optimove, web_url, stops)
             try:
                 if workers and registers:

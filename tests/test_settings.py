@@ -1,5 +1,6 @@
 """The settings file: what it means, and every way in which it cannot work."""
 
+import copy
 import pickle
 import re
 import tomllib
@@ -639,6 +640,17 @@ def test_the_password_of_an_upload_is_never_shown() -> None:
     whole["tenants"]["acme"]["channels"]["news"]["opt_in"] = "batch_file:optins"
     channel = news(read(whole, path=Path("x.toml")))
     assert "hunter2" not in f"{channel!r} {channel} {channel.model_dump_json()}"
+
+
+def test_channels_of_one_name_write_their_files_into_directories_of_their_own() -> None:
+    whole = with_line(f"{KEY}.opt_in", '"batch_file:optins"')
+    whole["tenants"]["acme"]["channels"]["other"] = {"scheduled_id": 7, "opt_in": "batch_file:optins"}
+    whole["tenants"]["zeta"] = copy.deepcopy(whole["tenants"]["acme"])
+    whole["tenants"]["zeta"]["channels"]["news"]["opt_in"] = "batch_file:./zeta/../optins"
+    whole["tenants"]["zeta"]["channels"]["other"]["opt_in"] = "batch_file:zeta"
+    fault = only_fault(whole)
+    assert fault.key == "tenants.zeta.channels.news.opt_in"
+    assert "the same directory as tenants.acme.channels.news.opt_in" in fault.problem
 
 
 def test_an_attribute_tells_the_opt_ins_of_one_channel() -> None:

@@ -24,6 +24,9 @@ https://developer.optimove.com/reference/get_customers-getcustomeronetimeactions
 """
 NOBODY = "raw:"
 """How the customer id of a message begins that is to nobody whom Optimove named."""
+ERASED = "erased:"
+"""How the customer id of a message begins whose person was erased, and the address of a suppression of theirs; a keyed
+hash follows."""
 TenantId = NewType("TenantId", str)
 """The name that a tenant has in the settings."""
 ChannelName = NewType("ChannelName", str)
@@ -381,6 +384,11 @@ class DeliveryEvent:
 def is_nobody(customer_id: CustomerId) -> bool:
     """Whether Optimove named no customer: the row could not be read, or an anonymous visitor met a trigger."""
     return customer_id.startswith(NOBODY)
+
+
+def is_erased(customer_id: CustomerId) -> bool:
+    """Whether the person was erased: the id is a keyed hash."""
+    return customer_id.startswith(ERASED)
 
 
 def day_of(moment: datetime) -> date:

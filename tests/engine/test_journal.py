@@ -107,7 +107,9 @@ def test_a_slot_that_is_free_again_keeps_nothing_of_its_last_message(tmp_path: P
     with Journal.open(tmp_path, "w1") as journal:
         journal.begun(1, 1)
         journal.answered(1, 1, Accepted("first"))
+        assert b"first" in journals_in(tmp_path)[0].read_bytes()
         journal.settled(1, [1])
+        assert b"first" not in journals_in(tmp_path)[0].read_bytes()  # a provider's words may name people
         journal.begun(2, 1)
     dead = leave(journal, tmp_path)
     assert not dead.began(1, 1)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -99,7 +100,7 @@ async def test_a_directory_that_cannot_be_used_is_told_with_its_setting(tmp_path
 
 async def test_a_full_disk_is_told_and_passes(tmp_path: Path, full_disk: Path) -> None:
     with pytest.raises(TryLater, match=r"tenants\.acme\.channels\.texts\.opt_in: .*cannot be used"):
-        await write(channel(), full_disk, people(20_000))
+        await write(channel(), full_disk, people(3000))
     assert not list(full_disk.glob("optins*"))
 
 
@@ -123,7 +124,7 @@ WRITER = """
 import asyncio, sys
 from pathlib import Path
 from tests.opt_in_files import channel, people, write
-asyncio.run(write(channel(), Path(sys.argv[1]), people(10_000_000), part_bytes=1_000_000))
+asyncio.run(write(channel(), Path(sys.argv[1]), people(10_000_000), part_bytes=400_000))
 """
 
 
@@ -153,6 +154,20 @@ async def test_others_get_their_turn_between_slices_and_disks_are_written_in_thr
 
     await write(channel(), tmp_path, people(2500), between=between)
     assert turns == 5  # groups of 1,000, 1,000 and 500, in slices of 500
+
+
+async def test_memory_stays_flat(tmp_path: Path) -> None:
+    tracemalloc.start()
+    try:
+        await write(channel(), tmp_path, people(30_000))
+        assert tracemalloc.get_traced_memory()[1] < 1_500_000
+        tracemalloc.reset_peak()
+        person = next(iter(people(1))).customer_id
+        assert await opt_in_files.remove_person(tmp_path, TEXTS, person) == 1
+        assert tracemalloc.get_traced_memory()[1] < 1_500_000
+    finally:
+        tracemalloc.stop()
+    assert len(read_set(tmp_path)) == 29_999
 
 
 # --- somebody is forgotten --------------------------------------------------------------------------------------------

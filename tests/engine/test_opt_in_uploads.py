@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import threading
 import traceback
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -120,7 +121,7 @@ async def test_what_the_operator_has_to_mend_is_said(home: Path, server: SftpSer
         (server.url("acme:wrong"), "refused the login"),
         (server.url(path="/none"), "no such directory"),
         ("s3://bucket/optins", "a package is missing .*s3fs"),
-        (f"sftp://acme:{QUOTED}@127.0.0.1:port/optins", "cannot use this URL"),
+        ("sftp://acme:wrong/x@127.0.0.1/optins", "cannot use this URL"),
     ):
         error = await refused(ours, url)
         assert isinstance(error, NeedsOperator)
@@ -152,6 +153,18 @@ async def test_an_upload_that_does_not_go_on_is_left(
         error = await refused(ours, f"sftp://acme:{QUOTED}@127.0.0.1:{port}/optins")
     assert isinstance(error, TryLater)
     assert "did not go on" in str(error)
+
+
+async def test_who_is_cancelled_does_not_wait_for_a_server_that_is_silent(home: Path, ours: Path) -> None:
+    await write(channel(), ours, [row("C-1")])
+    async with scripted(None) as port:
+        going = asyncio.create_task(upload(ours, f"sftp://acme:{QUOTED}@127.0.0.1:{port}/optins"))
+        while not [thread for thread in threading.enumerate() if thread.name == "upload"]:
+            await asyncio.sleep(0.01)
+        going.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await going
+        assert all(thread.daemon for thread in threading.enumerate() if thread.name == "upload")
 
 
 async def test_any_other_url_of_fsspec_does_and_without_one_nothing_is_uploaded(tmp_path: Path, ours: Path) -> None:

@@ -137,10 +137,16 @@ async def test_a_template_is_looked_at_as_the_kinds_of_its_channels_have_it(make
 
 async def test_a_name_that_the_channel_does_not_ask_for_is_a_warning(make_settings: MakeSettings) -> None:
     body = GOOD.replace(b"<p>Hello</p>", b"<p>{{ FIRST_NAM }} {{ customer_id }} {{ EMAIL }}</p>")
-    async with open_house(make_settings, workers=0) as house:
+    body = body.replace(b"channel: newsletter", b"channel: [newsletter, people]")
+    newsletter = {"scheduled_id": 504, "provider": "null", "personalization": ["FIRST_NAME"]}
+    people = {"scheduled_id": 604, "provider": "null", "address": "contacts"}  # of whom anything may be known
+    tenant = {"channels": {"newsletter": newsletter, "people": people}}
+    async with open_house(make_settings, workers=0, tenant=tenant) as house:
         pushed = await operate.push_templates(house.ctx, "acme", {"welcome.liquid": body})
         (warning,) = pushed.warnings
-        assert warning.startswith("welcome.liquid: EMAIL, FIRST_NAM: neither built in nor in the personalization")
+        assert warning.startswith(
+            "welcome.liquid: EMAIL, FIRST_NAM: neither built in nor in the personalization of channel newsletter"
+        )
 
 
 async def test_a_push_says_what_optimove_still_lacks_and_a_worker_goes_on(make_settings: MakeSettings) -> None:

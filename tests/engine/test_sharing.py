@@ -14,7 +14,7 @@ from tests.house import ACME, NEWSLETTER, House, open_house
 
 from optirelay.clock import utc_now
 from optirelay.engine import operate, sharing
-from optirelay.engine.sharing_results import check_drift, settle_results
+from optirelay.engine.sharing.results import check_drift, settle_results
 from optirelay.errors import GiveUp, NeedsOperator, TryLater
 from optirelay.model import CustomerId
 from optirelay.store.opt_outs import Statement

@@ -64,7 +64,7 @@ async def directory(
                 await keep_template(ledger, ChannelName(name), TemplateId(17), key="t", name="T", content=content)
         file = tmp_path / "people.csv"
         file.write_text(CONTACTS)
-        done = await operate.import_contacts(house.ctx, "acme", file, dry_run=False, progress=lambda _read, _all: None)
+        done = await operate.import_contacts(house.ctx, "acme", file)
         assert (done.file.rows, done.file.changed, done.file.rejected) == (7, 7, 0)
         yield house
 

@@ -48,6 +48,7 @@ ROWS: dict[Skip | Refusal, dict[str, Any]] = {
     Skip.NO_CUSTOMER: {"CustomerID": None},
     Skip.CONTROL_GROUP: {"ActionID": 1},
     Skip.UNREADABLE: {"ScheduledTime": "soon"},
+    Skip.ERASED: {},
     Refusal.REJECTED: {},
     Refusal.TOO_MANY_TRIES: {},
     Refusal.RENDER_FAILED: {"TemplateID": BREAKS},
@@ -73,11 +74,12 @@ async def push(house: House, number: int, content: TemplateContent) -> None:
 
 
 async def say_no(house: House) -> None:
-    """Two of them did, before the campaign."""
+    """Two of them did, and a third was erased, before the campaign."""
     async with house.ctx.store.tenant(ACME).transaction() as ledger:
         customer = CustomerId(Skip.OPTED_OUT)
         await ledger.opt_outs.keep([Statement(customer, NEWSLETTER, datetime.now(UTC), opted_in=False, source="test")])
     await operate.suppress(house.ctx, ACME, f"{Skip.SUPPRESSED}@example.com", None, "test")
+    await operate.erase(house.ctx, ACME, Skip.ERASED)
 
 
 async def shape(house: House) -> dict[str, Any]:

@@ -122,7 +122,7 @@ async def test_an_attribute_that_cannot_be_added_is_told_why(optimove: httpx2.As
     assert "A" not in await values(optimove)
 
 
-async def test_results_come_late_or_never_and_an_answer_may_be_202(
+async def test_results_come_late_never_or_twice_and_an_answer_may_be_202(
     optimove: httpx2.AsyncClient, listener: Listener
 ) -> None:
     await optimove.post("/_sim/quirks", json={"attribute_callbacks": "never", "update_status": 202})
@@ -132,11 +132,12 @@ async def test_results_come_late_or_never_and_an_answer_may_be_202(
         ({"attribute_callbacks": "late", "late_seconds": 3600}, "/late"),
         ({"late_seconds": 0}, "/at-once"),
         ({"attribute_callbacks": "soon"}, "/soon"),
+        ({"attribute_callbacks": "twice"}, "/twice"),
     ):
         await optimove.post("/_sim/quirks", json=quirks)
         await optimove.post(UPDATE, json=update(("C-1", "TIER", "b"), url=f"{listener.url}{path}"))
-    await listener.until(2)
-    assert {path for path, _ in listener.heard} == {"/at-once", "/soon"}
+    await listener.until(4)
+    assert sorted(path for path, _ in listener.heard) == ["/at-once", "/soon", "/twice", "/twice"]
 
 
 async def test_a_failure_that_is_told_later_is_for_calls_that_tell_later(
@@ -197,3 +198,56 @@ async def test_preferences_are_kept_by_channel_app_and_customer(optimove: httpx2
     for wrong in ({"CustomerIDs": ["C-1"] * 50_001}, {"ChannelID": 9}, {"CommunicationMode": None}):
         body = {"ChannelID": 504, "CustomerIDs": ["C-1"], "CommunicationMode": 1} | wrong
         assert (await optimove.post(path, json=body)).status_code == 400
+
+
+PREFERENCE = "/current/integrations/SetCustomerChannelPreference"
+THREE = {
+    "UpdateCustomerAttributes": (UPDATE, update(("C-1", "TIER", "Gold")), "attributes"),
+    "AddCustomerAttribute": (ADD, {"Name": "SmsOptIn", "Type": "VARCHAR(5)"}, "attributes"),
+    "SetCustomerChannelPreference": (
+        PREFERENCE,
+        {"ChannelID": 504, "CustomerIDs": ["C-1"], "CommunicationMode": 2},
+        "preferences",
+    ),
+}
+
+
+@pytest.mark.parametrize("call", THREE)
+async def test_whatever_can_go_wrong_can_with_calls_that_share_opt_ins(optimove: httpx2.AsyncClient, call: str) -> None:
+    path, body, kind = THREE[call]
+    not_done = ("rate_limited", "error_before", "cut_before", "garbage", "string_error")
+    done = ("error_after", "cut_after", "slow")
+    for fault in (*not_done, *done):
+        before = len((await optimove.get(f"/_sim/{kind}")).json())
+        await optimove.post("/_sim/faults", json={"call": call, "fault": fault, "seconds": 0})
+        if fault.startswith("cut"):
+            with pytest.raises(httpx2.RemoteProtocolError):
+                await optimove.post(path, json=body)
+        else:
+            status = {"rate_limited": 429, "error_before": 500, "error_after": 500}.get(fault, 200)
+            assert (await optimove.post(path, json=body)).status_code == status
+        assert len((await optimove.get(f"/_sim/{kind}")).json()) - before == (fault in done)
+    assert (await optimove.get("/_sim/state")).json()["faults"] == []
+
+
+async def test_how_things_stand_is_shown_of_one_tenant_alone(optimove: httpx2.AsyncClient) -> None:
+    other = {"id": 7002, "key": "other-key", "channels": {"504": "Mail"}, "customers": 100}
+    await optimove.post("/_sim/tenants", json=other)
+    ids = ["C-000099", "0000000041", "41"]  # made ids, zeros in front among them
+    headers = {"x-api-key": "other-key"}
+    await optimove.post(UPDATE, json=update(*((one, "COUNTRY", "XX") for one in ids)), headers=headers)
+    await optimove.post(UPDATE, json=update(("C-1", "TIER", "Gold")))
+    body = {"ChannelID": 504, "CustomerIDs": ids, "CommunicationMode": 2}
+    await optimove.post(PREFERENCE, json=body, headers=headers)
+
+    async def seen(what: str) -> list[tuple[int, Any]]:
+        return [(row["tenant"], row.get("CustomerID")) for row in (await optimove.get(f"/_sim/{what}")).json()]
+
+    for kind in ("attributes", "preferences"):
+        assert await seen(f"{kind}?current=1&tenant=7002") == [(7002, one) for one in ids]
+        assert await seen(f"{kind}?tenant=7002") == [(7002, None)]
+    assert await seen("attributes?current=1&tenant=7001") == [(7001, "C-1")]
+    assert len(await seen("attributes?current=1")) == 4
+    assert await seen("preferences?tenant=7001") == []
+    answer = await optimove.get("/_sim/attributes?current=1&tenant=7003")
+    assert (answer.status_code, "7002" in answer.json()["error"]) == (400, True)

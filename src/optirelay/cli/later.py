@@ -5,7 +5,7 @@ import typer
 from optirelay.cli._basics import WRONG_USE, complain
 
 LATER = {
-    "": ("contacts", "erase", "tokens", "users"),
+    "": ("tokens", "users"),
 }
 _ANYTHING = {"ignore_unknown_options": True, "allow_extra_args": True}
 

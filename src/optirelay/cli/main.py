@@ -19,10 +19,10 @@ from optirelay.errors import OptirelayError
 DEBUG = "--debug"
 # Modules of commands, each loaded when it is asked for: one second of loading is for those who need it.
 GROUPS = (
-    *("campaigns", "channels", "doubts", "listeners", "messages", "optins", "problems", "report", "suppressions"),
-    "templates",
+    *("campaigns", "channels", "contacts", "doubts", "listeners", "messages", "optins", "problems", "report"),
+    *("suppressions", "templates"),
 )
-SETUP = ("init", "check", "providers")  # single commands, all in one module
+SINGLE = {"init": "setup", "check": "setup", "providers": "setup", "erase": "erase"}  # commands, and their modules
 
 
 class Program(TyperGroup):
@@ -33,15 +33,15 @@ class Program(TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - the same in every context
         """All names, loaded or not."""
-        return [*SETUP, *self.commands, *GROUPS]
+        return [*SINGLE, *self.commands, *GROUPS]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """One command or group of commands; None where there is none."""
-        if cmd_name not in (*SETUP, *GROUPS):
+        if cmd_name not in (*SINGLE, *GROUPS):
             return super().get_command(ctx, cmd_name)
         loaded = typer.Typer()
-        if cmd_name in SETUP:
-            import_module("optirelay.cli.setup").add_to(loaded)
+        if cmd_name in SINGLE:
+            import_module(f"optirelay.cli.{SINGLE[cmd_name]}").add_to(loaded)
         else:
             group = import_module(f"optirelay.cli.{cmd_name}").app
             later.add_to(group, cmd_name)

@@ -12,6 +12,7 @@ import structlog
 
 from optirelay import pipeline
 from optirelay.clock import utc_now
+from optirelay.engine.aging import every, forget_by_age
 from optirelay.engine.context import Context
 from optirelay.engine.ending import end
 from optirelay.engine.jobs import Job, JobRunner
@@ -37,7 +38,8 @@ LANES = 2  # of a channel without a rate: while one waits for the database, the 
 ADD_UP_AFTER = timedelta(seconds=10)  # batches that are done; until then somebody may still be at them
 MOST_ADDED_UP = 2000  # at once
 MOST_REPORTS = 100  # put in one transaction
-SHARED_AT_ONCE = 4  # channels: each holds a connection
+SHARED_AT_ONCE = 6  # channels: each holds a connection
+SHARED_OF_ONE = 3  # tenant, likewise: however long it takes, others come to theirs
 SHARE_SECONDS = 2.0
 POLL_SECONDS = 1.0  # where a NOTIFY was missed
 CLOCK_MAY_DIFFER = timedelta(seconds=1)
@@ -82,6 +84,7 @@ class Dispatch:
             asyncio.create_task(self._again_and_again(self._report)),
             asyncio.create_task(self._again_and_again(self._share)),
             asyncio.create_task(self._again_and_again(self._add_up)),
+            asyncio.create_task(self._again_and_again(self._forget)),
         ]
         all_given = asyncio.Event()
         try:
@@ -225,7 +228,8 @@ class Dispatch:
                 self._results.clear()
                 sharing = {place: task for place, task in sharing.items() if not task.done()}
                 for place in await to_share(self._ctx):
-                    if place not in sharing and len(sharing) < SHARED_AT_ONCE:
+                    of_tenant = sum(place[0] == tenant for tenant, _ in sharing)
+                    if place not in sharing and len(sharing) < SHARED_AT_ONCE and of_tenant < SHARED_OF_ONE:
                         sharing[place] = asyncio.create_task(self._share_one(*place))
                 await _set_or_polled(self._results, SHARE_SECONDS)
         finally:
@@ -248,6 +252,13 @@ class Dispatch:
                 await everyone.close_days(day_of(utc_now() - timedelta(days=1)), MOST_ADDED_UP)
             if batches < MOST_ADDED_UP:
                 await asyncio.sleep(ADD_UP_AFTER.total_seconds())
+
+    async def _forget(self) -> None:
+        """What is old enough goes: what is personal, requests as they arrived, and at last whole campaigns."""
+        while True:
+            if self._clock_ok:
+                await forget_by_age(self._ctx)
+            await asyncio.sleep(every(self._ctx.settings.service.keep_personal).total_seconds())
 
 
 async def put_due_reports(ctx: Context) -> int:

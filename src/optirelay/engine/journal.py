@@ -32,6 +32,7 @@ _ANSWER = struct.Struct("<BHd")  # kind, octets of the text, seconds to wait
 _ANSWER_AT = 24
 _TEXT_AT = _ANSWER_AT + _ANSWER.size
 _TEXT_OCTETS = SLOT_OCTETS - _TEXT_AT
+_NOTHING = bytes(SLOT_OCTETS - _ANSWER_AT)
 _FREE, _BEGUN, _ANSWERED = 0, 1, 2
 _ACCEPTED, _ACCEPTED_WITH_ID, _REFUSED, _LATER, _DOUBTFUL, _UNTRIED = range(6)
 _NO_WAIT = -1.0
@@ -110,7 +111,10 @@ class Journal:
         for message in messages:
             slot = self._at.pop((batch, message), None)
             if slot is not None:
-                self._map[slot * SLOT_OCTETS] = _FREE
+                at = slot * SLOT_OCTETS
+                self._map[at] = _FREE
+                if self._map[at + _ANSWER_AT] != _ACCEPTED:  # it may have a provider's words, which name people
+                    self._map[at + _ANSWER_AT : at + SLOT_OCTETS] = _NOTHING
                 self._free.append(slot)
 
     def holds(self, batch: int, message: int) -> bool:

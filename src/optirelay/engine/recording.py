@@ -10,7 +10,7 @@ from optirelay.clock import utc_now
 from optirelay.engine import troubles
 from optirelay.engine.context import Context
 from optirelay.engine.grouping import grouped
-from optirelay.model import ChannelName, DeliveryEvent, EventKind, TenantId
+from optirelay.model import ChannelName, DeliveryEvent, EventKind, TenantId, is_erased
 from optirelay.stages import callbacks, outcomes
 from optirelay.store import Callback, Ledger, Store
 from optirelay.store.batches import Attempt, LockedBatch
@@ -38,6 +38,8 @@ async def keep_callbacks(ledger: Ledger, channel: ChannelName, group: Sequence[C
     new = await _keep(ledger, channel, told)
     if unreadable:
         await troubles.tell_unreadable_callback(ledger, channel)
+    if of_erased := {callback for _, callback, message in new if is_erased(message.customer_id)}:
+        await ledger.forgetting.empty_new_callbacks(sorted(of_erased))
     by_link = {callback.id for callback in group if callback.key.startswith(BY_LINK)}  # obeyed when they came
     await _obey(ledger, channel, [(event, message) for event, callback, message in new if callback not in by_link])
 
@@ -107,7 +109,8 @@ async def _obey(ledger: Ledger, channel: ChannelName, new: Sequence[tuple[Delive
             said = Statement(message.customer_id, channel, event.at, opted_in=False, source=follows.opts_out)
             statements.append(said)
         if follows.suppresses is not None and message.address is not None:
-            suppressions.append(Suppression(message.address, channel, follows.suppresses))
+            erased = is_erased(message.customer_id)
+            suppressions.append(Suppression(message.address, channel, follows.suppresses, erased=erased))
     await ledger.opt_outs.keep(statements)
     await ledger.opt_outs.suppress(suppressions)
 

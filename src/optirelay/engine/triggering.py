@@ -58,6 +58,7 @@ async def send_at_once(
     if new_days := sorted({(one.campaign_id, one.day) for one in received} - days.keys()):
         days |= await ledger.triggers.add_days(channel, new_days, report_at=report_at)
     await _reopen(ledger, days, report_at)
+    received = await _without_erased(ledger, days, met, received, looked)
     new = await _added(ledger, days, received, looked)
     most = most if all(row.open for row in looked) else 0
     batches, started = await _Planning(ctx, ledger, channel).plan(new, most)
@@ -79,6 +80,26 @@ def _read(ctx: Context, ledger: Ledger, channel: ChannelName, met: Sequence[Met]
     return [
         triggers.read(one.told, one.campaign_id, one.notification.hash, one.notification.received_at, reading)
         for one in met
+    ]
+
+
+async def _without_erased(
+    ledger: Ledger,
+    days: Mapping[tuple[CampaignId, date], Day],
+    met: Sequence[Met],
+    received: Sequence[Triggered],
+    looked: Sequence[Looked],
+) -> list[Triggered]:
+    """Of who was erased nothing is kept but that they met a trigger: it is skipped, and its notification is emptied."""
+    erased = {one.recipient.customer_id: row.erased for one, row in zip(received, looked, strict=True) if row.erased}
+    if not erased:
+        return list(received)
+    await ledger.forgetting.rename([day.id for day in days.values()], erased)
+    emptied = [one.notification.id for one, row in zip(met, looked, strict=True) if row.erased]
+    await ledger.forgetting.empty_notifications(emptied)
+    return [
+        triggers.as_erased(one, row.erased, suppressed=row.suppressed)
+        for one, row in zip(received, looked, strict=True)
     ]
 
 

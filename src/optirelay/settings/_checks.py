@@ -1,6 +1,7 @@
 """What no single value shows: keys that need, exclude or repeat each other, whatever else is wrong."""
 
 import ipaddress
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
@@ -26,6 +27,7 @@ def check_together(document: Table) -> Iterator[Fault]:
     tenants, allowed = document.get("tenants", {}), _allowed_networks(document.get("service"))
     if tenants == {}:
         yield Fault("tenants", "no tenant is named", "Add a table [tenants.NAME]; `optirelay init` writes an example")
+    yield from _opt_in_directories(tenants)
     for tenant, settings in _tables(tenants):
         yield from _save_event(("tenants", tenant), settings)
         channels = list(_tables(settings.get("channels")))
@@ -75,6 +77,20 @@ def _opt_in_attributes(at: tuple[str, ...], channels: list[tuple[str, Table]]) -
             owner = owners.setdefault(route.lower(), place)  # Optimove does not tell capitals apart
             if owner != place:
                 yield Fault(place, f"the same attribute as {owner}", "Give each channel an attribute of its own")
+
+
+def _opt_in_directories(tenants: object) -> Iterator[Fault]:
+    """Files are named by their channel alone, so channels of one name write into directories of their own."""
+    owners: dict[tuple[str, str], str] = {}
+    for tenant, settings in _tables(tenants):
+        for channel, content in _tables(settings.get("channels")):
+            route, place = content.get("opt_in"), dotted(("tenants", tenant, "channels", channel, "opt_in"))
+            if isinstance(route, str) and route.startswith("batch_file:"):
+                directory = os.path.normpath(route.removeprefix("batch_file:"))
+                owner = owners.setdefault((channel, directory), place)
+                if owner != place:
+                    mend = "Give each tenant a directory of its own"
+                    yield Fault(place, f"files of the same names in the same directory as {owner}", mend)
 
 
 def _directory(at: tuple[str, ...], channel: Table) -> Iterator[Fault]:

@@ -33,9 +33,10 @@ def _shown(world: World, request: Request, name: str) -> Answer:
     if name == "state":
         return json_answer(view.summary(world) if request.param("summary") == "1" else view.state(world))
     if name in view.CURRENT and request.param("current") == "1":
-        return json_answer(view.CURRENT[name](world))
+        return json_answer(view.current(world, name, _tenant_or_none(world, request, name)))
     if name in world.told:
-        return json_answer(world.entries(name))
+        tenant_id = _tenant_or_none(world, request, name)
+        return json_answer([entry for entry in world.entries(name) if tenant_id in (None, entry["tenant"])])
     if name == "triggers":
         return json_answer(view.triggers(world))
     if name == "customers":
@@ -65,6 +66,10 @@ def _tenant(world: World, request: Request, kind: str) -> Tenant:
     if tenant_id not in world.tenants:
         raise BadEntry(f"{kind}: tenant is {tenant_id}; give one of {sorted(world.tenants)} in the query")
     return world.tenants[tenant_id]
+
+
+def _tenant_or_none(world: World, request: Request, kind: str) -> int | None:
+    return None if request.param("tenant") is None else _tenant(world, request, kind).tenant_id
 
 
 def _done(world: World, firing: Firing, request: Request, name: str) -> Answer:

@@ -125,7 +125,10 @@ class Customers:
 
     def changes(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
         """The ids of changed customers, each with what was changed."""
-        return ((self._unchanged(position).customer_id, changes) for position, changes in self._changes.items())
+        return ((self._id_at(position), changes) for position, changes in self._changes.items())
+
+    def _id_at(self, position: int) -> str:
+        return made_id(position + 1) if position < self._made else self._added[position - self._made].customer_id
 
     def _unchanged(self, position: int) -> Customer:
         if position >= self._made:

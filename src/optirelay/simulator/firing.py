@@ -106,12 +106,13 @@ class Firing:
         )
 
     def call_back(self, tenant_id: int, url: str | None, body: dict[str, Any]) -> None:
-        """Tell what came of an attribute call: soon, late or never, and nobody where no address was given."""
+        """Tell what came of an attribute call: soon, late, twice or never, and nobody where no address was given."""
         quirks = self._world.quirks
         if url is None or quirks.attribute_callbacks == "never":
             return
         seconds = quirks.late_seconds if quirks.attribute_callbacks == "late" else SOON_SECONDS
-        self.begin(self._send_after(Notification(tenant_id, url, body, kind="callbacks"), seconds))
+        for _ in range(2 if quirks.attribute_callbacks == "twice" else 1):
+            self.begin(self._send_after(Notification(tenant_id, url, body, kind="callbacks"), seconds))
 
     async def ask(self, tenant_id: int, url: str, question: dict[str, Any]) -> Any:
         """What a gateway answers, as JSON; None where it does not within GATEWAY_SECONDS."""

@@ -75,23 +75,24 @@ class Orders(ABC):
         """Change how this Optimove behaves from now on."""
         self._post("quirks", quirks)
 
-    def told(self, kind: str) -> list[dict[str, Any]]:
-        """What it was told, newest last, each entry with its time, tenant and parsed body.
+    def told(self, kind: str, *, tenant: int | None = None) -> list[dict[str, Any]]:
+        """What it was told, by one tenant or by all, newest last, each entry with its time, tenant and parsed body.
 
         Kinds: listeners, templates, apps, metrics, interactions, attributes, preferences, promotions, events
         (saveEvent), gateway, and calls (each with its answer); and what it told: notifications, callbacks.
         """
-        return list(self._get(kind))
+        return list(self._get(kind, tenant))
 
-    def current(self, kind: str) -> list[dict[str, Any]]:
+    def current(self, kind: str, *, tenant: int | None = None) -> list[dict[str, Any]]:
         """How things stand after all that: listeners, templates, apps, attributes, preferences, promotions."""
-        return list(self._get(kind, current="1"))
+        return list(self._get(kind, tenant, current="1"))
 
     def state(self) -> dict[str, Any]:
         """Everything, as /_sim/state shows it."""
         return dict(self._get("state"))
 
-    def _get(self, name: str, **query: str) -> Any:
+    def _get(self, name: str, tenant: int | None = None, **query: str) -> Any:
+        query |= {} if tenant is None else {"tenant": str(tenant)}
         return self._value(Request("GET", PREFIX + name, query, {}, b""))
 
     def _post(self, name: str, entry: dict[str, Any], tenant: int | None = None) -> Any:

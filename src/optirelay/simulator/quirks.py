@@ -53,7 +53,7 @@ class Quirks:
     update_status: int = 200
     #: Results of attribute calls come "within about a minute":
     #: https://developer.optimove.com/reference/post_customers-addcustomerattribute. So soon (in a moment), late, or,
-    #: as any message may be lost, never.
+    #: as any message may be lost or repeated, never or twice.
     attribute_callbacks: str = "soon"
     #: How late.
     late_seconds: float = 60.0
@@ -85,7 +85,7 @@ CHOICES: dict[str, tuple[str | int, ...]] = {
     "metrics": ("replace", "add"),
     "known_template": ("rename", "error"),
     "update_status": (200, 202),
-    "attribute_callbacks": ("soon", "late", "never"),
+    "attribute_callbacks": ("soon", "late", "never", "twice"),
     "campaign_flags": ("booleans", "texts"),
     "gateway_silent": ("drop", "fire"),
     "delete_unknown": ("ignore", "error"),

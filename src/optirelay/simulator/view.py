@@ -94,34 +94,35 @@ def _apps(tenant: Tenant, channel_id: int) -> list[dict[str, Any]]:
     return [{"AppID": app_id, "AppName": name} for app_id, name in tenant.apps.get(channel_id, {}).items()]
 
 
-def _of_all(rows: Callable[[Tenant], Iterable[dict[str, Any]]]) -> Callable[[World], list[dict[str, Any]]]:
-    return lambda world: [{"tenant": one.tenant_id, **row} for one in world.tenants.values() for row in rows(one)]
-
-
-# How things stand now, after all that was told.
-CURRENT: dict[str, Callable[[World], list[dict[str, Any]]]] = {
-    "listeners": _of_all(_listeners),
-    "templates": _of_all(
-        lambda tenant: ({"ChannelID": one, **row} for one in tenant.templates for row in _templates(tenant, one))
+# How things stand now at a tenant, after all that was told.
+CURRENT: dict[str, Callable[[Tenant], Iterable[dict[str, Any]]]] = {
+    "listeners": _listeners,
+    "templates": lambda tenant: (
+        {"ChannelID": one, **row} for one in tenant.templates for row in _templates(tenant, one)
     ),
-    "apps": _of_all(lambda tenant: ({"ChannelID": one, **row} for one in tenant.apps for row in _apps(tenant, one))),
-    "attributes": _of_all(
-        lambda tenant: (
-            {"CustomerID": customer_id, "Attributes": dict(changes)}
-            for customer_id, changes in tenant.customers.changes()
-        )
+    "apps": lambda tenant: ({"ChannelID": one, **row} for one in tenant.apps for row in _apps(tenant, one)),
+    "attributes": lambda tenant: (
+        {"CustomerID": customer_id, "Attributes": dict(changes)} for customer_id, changes in tenant.customers.changes()
     ),
-    "preferences": _of_all(
-        lambda tenant: (
-            {"ChannelID": channel_id, "AppID": app_id, "CustomerID": customer_id, "CommunicationMode": mode}
-            for (channel_id, app_id), modes in tenant.preferences.items()
-            for customer_id, mode in modes.items()
-        )
+    "preferences": lambda tenant: (
+        {"ChannelID": channel_id, "AppID": app_id, "CustomerID": customer_id, "CommunicationMode": mode}
+        for (channel_id, app_id), modes in tenant.preferences.items()
+        for customer_id, mode in modes.items()
     ),
-    "promotions": _of_all(
-        lambda tenant: ({"PromoCode": code, "PromotionName": name} for code, name in tenant.promotions.items())
+    "promotions": lambda tenant: (
+        {"PromoCode": code, "PromotionName": name} for code, name in tenant.promotions.items()
     ),
 }
+
+
+def current(world: World, kind: str, tenant_id: int | None) -> list[dict[str, Any]]:
+    """How things of a kind in CURRENT stand, at one tenant or at all."""
+    return [
+        {"tenant": tenant.tenant_id, **row}
+        for tenant in world.tenants.values()
+        if tenant_id in (None, tenant.tenant_id)
+        for row in CURRENT[kind](tenant)
+    ]
 
 
 def campaign_state(world: World, campaign: Campaign) -> dict[str, Any]:

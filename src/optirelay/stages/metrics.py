@@ -199,3 +199,16 @@ _CALLS: Mapping[str, Call[None]] = {
     INTERACTIONS: update_campaign_interactions(_NOBODY),
     SAVE_EVENT: save_event([]),
 }
+
+
+def without_customer(call: str, body: bytes, customer_id: CustomerId) -> tuple[bytes, int]:
+    """A frozen call that does not name the customer any more, and how many customers are left in it; metrics name
+    nobody."""
+    told = msgspec.json.decode(body)
+    if call == INTERACTIONS:
+        left = told["CustomerIDs"] = [each for each in told["CustomerIDs"] if each != customer_id]
+    elif call == SAVE_EVENT:
+        told = left = [event for event in told if event["customer"] != customer_id]
+    else:
+        return body, 0
+    return msgspec.json.encode(told), len(left)

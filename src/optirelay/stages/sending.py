@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
-from optirelay.model import Contract, InDoubtRule, Message, Skip
+from optirelay.model import Contract, InDoubtRule, Message, Skip, is_erased
 from optirelay.settings import QuietHours, Rate
 
 HALF_SECOND = timedelta(seconds=0.5)
@@ -103,6 +103,9 @@ def next_group(
     open_at, send_at = earliest(now, quiet), None
     due_at = expires_at = now
     for message in messages:
+        if is_erased(message.customer_id):
+            group.skips[message.number] = Skip.ERASED
+            continue
         if message.send_at != send_at:  # many share theirs
             send_at = message.send_at
             due_at = earliest(send_at, quiet)
@@ -123,6 +126,8 @@ def _skip_of(
     message: Message, required: Sequence[str] | None, only_to: Sequence[str], *, opt_in_needed: bool
 ) -> Skip | None:
     """Why somebody is not written to whose message is due; None: they are."""
+    if not message.address:  # it was forgotten
+        return Skip.NO_ADDRESS
     if message.suppressed:
         return Skip.SUPPRESSED
     if message.opted_in is False or (opt_in_needed and message.opted_in is None):

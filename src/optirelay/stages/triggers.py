@@ -7,6 +7,8 @@ from datetime import UTC, date, datetime
 from hashlib import blake2b, sha256
 from typing import Any
 
+from msgspec.structs import replace
+
 from optirelay.addresses import matcher_of, reader_of
 from optirelay.model import (
     CONTROL_GROUP,
@@ -85,6 +87,15 @@ def read(
         _recipient(notification.fields, fields, fired, digest, received_at, reading),
         _shown(fired),
     )
+
+
+def as_erased(one: Triggered, customer_id: CustomerId | None, *, suppressed: bool) -> Triggered:
+    """The same without all that is personal, and skipped, where something stands for the customer, who was erased."""
+    if customer_id is None:
+        return one
+    skip = Skip.SUPPRESSED if suppressed else Skip.ERASED
+    whose = Recipient(customer_id, one.recipient.template_id, one.recipient.send_at, skip=skip)
+    return replace(one, recipient=whose, fired=Fired(one.fired.trigger, one.fired.action_id))
 
 
 def _recipient(

@@ -13,6 +13,7 @@ from optirelay.store.campaigns import Campaigns
 from optirelay.store.channels import Channels
 from optirelay.store.contacts import Contacts
 from optirelay.store.events import Events
+from optirelay.store.forgetting import Forgetting
 from optirelay.store.listeners import Listeners
 from optirelay.store.looks import Looks
 from optirelay.store.opt_outs import OptOuts
@@ -47,6 +48,7 @@ class Ledger:
         self.contacts = Contacts(connection, tenant)
         self.sharing = Sharing(connection, tenant)
         self.audit = Audit(connection, tenant)
+        self.forgetting = Forgetting(connection, tenant)
 
     def savepoint(self) -> AbstractAsyncContextManager[object]:
         """What goes wrong inside is undone, and the transaction goes on."""

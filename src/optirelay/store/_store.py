@@ -19,6 +19,7 @@ from optirelay.store._looking import check_now_and_then
 from optirelay.store._migrate import migrate
 from optirelay.store._sql import Statements
 from optirelay.store.arrivals import Callback, Notification, ProblemRow
+from optirelay.store.forgetting import Aging
 from optirelay.store.known import KnownTenant, keep_names
 from optirelay.store.link_tokens import Linked, LinkTokens, is_genuine, read_token
 from optirelay.store.measures import Measures
@@ -92,6 +93,7 @@ class Everyone:
         self._sql = Statements(connection, "everyone", {})
         self._names = {known.id: name for name, known in tenants.items()}
         self.problems = Problems(connection, None)
+        self.aging = Aging(connection)
 
     def ledger(self, tenant: int) -> Ledger:
         """One tenant's rows, in this transaction."""

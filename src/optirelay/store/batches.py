@@ -106,7 +106,7 @@ class Batches:
         fired = await self._fired(batch, [row[0] for row in rows]) if batch.triggered else {}
         return [
             Message(
-                *(number, sid(number), customer_id, address, send_at, _TAGS(tags), opted_in, suppressed),
+                *(number, sid(number), customer_id, address or "", send_at, _TAGS(tags), opted_in, suppressed),
                 fired.get(number),
             )
             for number, customer_id, address, send_at, tags, opted_in, suppressed in rows
@@ -246,11 +246,13 @@ class Batches:
             "disown_doubts", planned_on=batch.planned_on, batch=batch.id, messages=list(messages), worker=worker
         )
 
-    async def doubts_in(self, batch: LockedBatch, messages: Sequence[int]) -> dict[int, datetime]:
-        """Of these messages those that the batch has and that are in doubt, with their send time."""
-        rows = await self._sql.rows(
-            _Doubt, "doubts_in", planned_on=batch.planned_on, batch=batch.id, messages=list(messages)
-        )
+    async def doubts_in(
+        self, batch: LockedBatch, messages: Sequence[int], *, addressed: bool = False
+    ) -> dict[int, datetime]:
+        """Of these messages those that the batch has and that are in doubt, with their send time; `addressed`: only
+        those whose address is still known."""
+        named = {"planned_on": batch.planned_on, "batch": batch.id, "messages": list(messages)}
+        rows = await self._sql.rows(_Doubt, "doubts_in", **named, addressed=addressed)
         return {row.message: row.send_at for row in rows}
 
     async def undo_refusals(self, batch: LockedBatch, *, sent_after: datetime) -> list[int]:

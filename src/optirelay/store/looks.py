@@ -74,7 +74,7 @@ class DoubtRow:
     campaign_id: CampaignId
     kind: CampaignKind
     customer_id: CustomerId
-    address: str = field(repr=False)
+    address: str | None = field(repr=False)  # null: whose it was was erased
     since: datetime
 
 
@@ -133,7 +133,7 @@ class Looks:
         channel: ChannelName | None = None,
         kind: CampaignKind | None = None,
     ) -> list[MessageRow]:
-        """Every message of a campaign to a customer."""
+        """Every message of a campaign to a customer, also to one who was erased since."""
         named = {"campaign_id": campaign_id, "channel": channel, "kind": kind}
         return await self._sql.rows(MessageRow, "messages", customer_id=customer_id, **named)
 

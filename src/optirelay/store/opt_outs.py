@@ -31,6 +31,7 @@ class Suppression(NamedTuple):
     channel: str
     reason: str  # hard_bounce, complaint or manual
     note: str = ""
+    erased: bool = False  # whose it is was erased: a keyed hash of the address is kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,8 @@ class OptOuts:
 
     async def keep(self, statements: Sequence[Statement], *, bulk: bool = False) -> int:
         """Keep what customers said; the newest by its own time counts; of how many customers and channels that is new.
-        Last in a transaction: no group starts until its end. 2,000 hold them up for some 40 ms.
+        Of who was erased nothing is kept. Last in a transaction: no group starts until its end. 2,000 hold them up for
+        some 40 ms.
 
         `bulk`: one of many that come at once; Optimove is told of the others first.
         """
@@ -72,8 +74,13 @@ class OptOuts:
         await self._sql.do("said")
         await self._sql.copy("copy_said", [(self._tenant, *statement) for statement in statements], _SAID_TYPES)
         await self._sql.value("alone")
+        await self._sql.do("leave_out_erased")
         await self._sql.do("keep_statements")
         return await self._sql.count("keep_subscriptions", bulk=bulk)
+
+    async def erased_among(self, customers: Sequence[CustomerId]) -> set[CustomerId]:
+        """Of these customers those who were erased; who is written about under a keyed hash is one of them."""
+        return set(await self._sql.values("erased_among", customers=list(customers)))
 
     async def suppress(self, suppressions: Sequence[Suppression]) -> int:
         """Have nobody write there; how many are new. Last in a transaction: no group starts until its end."""
@@ -81,7 +88,7 @@ class OptOuts:
             return 0
         await self._sql.value("alone")
         columns = list(map(list, zip(*suppressions, strict=True)))
-        names = ("addresses", "channels", "reasons", "notes")
+        names = ("addresses", "channels", "reasons", "notes", "erased")
         return await self._sql.count("suppress", **dict(zip(names, columns, strict=True)))
 
     async def unsuppress(self, address: str, channel: str | None) -> list[str]:

@@ -12,6 +12,7 @@ from optirelay.model import MESSAGES_PER_BATCH, PlannedBatch, Recipient, Skip, T
 from optirelay.store._sql import Statements
 from optirelay.store.batches import Batches
 from optirelay.store.campaigns import Reading
+from optirelay.store.forgetting import ErasedPerson, Forgetting
 from optirelay.store.templates import Templates
 
 _MESSAGE_TYPES = (
@@ -98,6 +99,7 @@ class Pages:
         earlier pass had, are left out. `between` is awaited between two batches: a page has thousands of rows.
         """
         adding = _Adding(reading, expire_after, now, between)
+        batches = await self._without_erased(reading, batches)
         known, held = await self._write_new(adding, batches)
         distinct = sum(len(batch.recipients) for batch in batches)
         new = distinct - len(known)
@@ -115,6 +117,20 @@ class Pages:
             unreadable=sum(r.skip in _ROWS_OF_NOBODY for batch in batches for r in batch.recipients),
         )
         return PageAdded(new, held)
+
+    async def _without_erased(self, reading: Reading, batches: Sequence[PlannedBatch]) -> Sequence[PlannedBatch]:
+        """Of who was erased nothing is kept but that there was a row of them, which is skipped."""
+        forgetting = Forgetting(self._connection, self._tenant)
+        if not await forgetting.has_erased():
+            return batches
+        people = {r.customer_id: r.address for batch in batches for r in batch.recipients}
+        erased = await forgetting.erased_of(reading.channel, people, [reading.campaign])
+        if not erased:
+            return batches
+        return [
+            replace(batch, recipients=tuple(_as_erased(r, erased.get(r.customer_id)) for r in batch.recipients))
+            for batch in batches
+        ]
 
     async def _write_new(
         self, adding: "_Adding", batches: Sequence[PlannedBatch]
@@ -216,6 +232,13 @@ class _Rows:
             self.outcomes.append((*key, "skipped", r.skip.value, self._now))
         elif r.personalization:
             self.personalization.append((*key, _JSONB + msgspec.json.encode(r.personalization)))
+
+
+def _as_erased(recipient: Recipient, person: ErasedPerson | None) -> Recipient:
+    if person is None:
+        return recipient
+    whose = (person.customer_id, recipient.template_id, recipient.send_at)
+    return Recipient(*whose, skip=person.skip, group=recipient.group)
 
 
 def _first_send_at(batch: PlannedBatch) -> datetime | None:

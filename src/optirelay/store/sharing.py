@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from psycopg import AsyncConnection
+from psycopg.types.json import Jsonb
 
 from optirelay.model import ChannelName, CustomerId, TenantId
 from optirelay.store._sql import Statements
@@ -204,8 +205,14 @@ class Sharing:
     async def fail(self, channel: ChannelName, call: int, failures: Sequence[Failure]) -> None:
         """Why customers of the call were not taken; of who has said something new since, nothing changes."""
         if failures:
-            customers, whys, again_ats = map(list, zip(*failures, strict=True))
-            await self._sql.do("fail", channel=channel, call=call, customers=customers, whys=whys, again_ats=again_ats)
+            await self._sql.do(
+                "fail",
+                channel=channel,
+                call=call,
+                customers=[one.customer_id for one in failures],
+                whys=Jsonb({one.customer_id: one.why for one in failures}),
+                again_ats=Jsonb({one.customer_id: one.again_at.isoformat() for one in failures if one.again_at}),
+            )
 
     async def tries(self, channel: ChannelName, customers: Sequence[CustomerId]) -> int:
         """How often these were tried in vain, at most."""

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from psycopg import AsyncConnection
 
-from optirelay.model import CampaignId, ChannelName, Skip, TemplateId, Triggered
+from optirelay.model import CampaignId, ChannelName, CustomerId, Skip, TemplateId, Triggered
 from optirelay.store._sql import Asked, Statements
 
 
@@ -31,6 +31,7 @@ class Looked:
 
     place: int
     batch: int  # the number of the batch that it is in where it is the first of its kind
+    erased: CustomerId | None  # its customer was erased: what stands for their id
     opted_in: bool | None  # what its customer said of the channel
     suppressed: bool  # whether nobody writes to its address
     template_version: int | None  # None: the template is not ours

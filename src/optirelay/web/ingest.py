@@ -91,6 +91,30 @@ class WebApp:
         return any(matches)
 
     async def _notification(self, tenant: TenantId, scope: Scope, receive: Receive) -> "Answer | None":
+        return await self._posted(
+            *("notification", tenant, scope, receive),
+            check=check,
+            keep=lambda body: self._notifications.keep((tenant, body)),
+        )
+
+    async def _attribute_result(self, tenant: TenantId, scope: Scope, receive: Receive) -> "Answer | None":
+        return await self._posted(
+            *("attribute_result", tenant, scope, receive),
+            check=read_object,
+            keep=lambda body: self._attribute_results.keep((tenant, _call_of(scope), body)),
+        )
+
+    async def _posted(
+        self,
+        what: str,
+        tenant: TenantId,
+        scope: Scope,
+        receive: Receive,
+        *,
+        check: Callable[[bytes], object],
+        keep: Callable[[bytes], Awaitable[None]],
+    ) -> "Answer | None":
+        """What Optimove posts is kept as it is, where it is what it should be."""
         if scope["method"] != "POST":
             return _NOT_ALLOWED_POST
         try:
@@ -100,33 +124,13 @@ class WebApp:
             check(body)
         except _TooLarge:
             return _text(413, "at most 1 MiB")
-        except MalformedNotification as error:
-            log.info("notification_malformed", tenant=tenant, why=str(error))
+        except (MalformedNotification, NoObject) as error:
+            log.info(f"{what}_malformed", tenant=tenant, why=str(error))
             return _text(400, str(error))
         try:
-            await self._notifications.keep((tenant, body))
+            await keep(body)
         except StoreUnavailable as error:
-            log.warning("notification_not_kept", tenant=tenant, why=str(error))
-            return _TRY_AGAIN
-        return 200, [], b""
-
-    async def _attribute_result(self, tenant: TenantId, scope: Scope, receive: Receive) -> "Answer | None":
-        if scope["method"] != "POST":
-            return _NOT_ALLOWED_POST
-        try:
-            body = await _read_body(scope, receive)
-            if body is None:
-                return None
-            read_object(body)
-        except _TooLarge:
-            return _text(413, "at most 1 MiB")
-        except NoObject as error:
-            log.info("attribute_result_malformed", tenant=tenant, why=str(error))
-            return _text(400, str(error))
-        try:
-            await self._attribute_results.keep((tenant, _call_of(scope), body))
-        except StoreUnavailable as error:
-            log.warning("attribute_result_not_kept", tenant=tenant, why=str(error))
+            log.warning(f"{what}_not_kept", tenant=tenant, why=str(error))
             return _TRY_AGAIN
         return 200, [], b""
 

@@ -16,6 +16,8 @@ from optirelay.engine.operate.deciding import (
 )
 from optirelay.engine.operate.directory import ContactsImported, contact, import_contacts
 from optirelay.engine.operate.doing import report_now, sync_listeners
+from optirelay.engine.operate.erasing import COUNTED as ERASED_COUNTS
+from optirelay.engine.operate.erasing import Erased, erase
 from optirelay.engine.operate.exporting import EXPORT_COLUMNS, export
 from optirelay.engine.operate.importing import Imported
 from optirelay.engine.operate.looking import (
@@ -45,12 +47,14 @@ from optirelay.engine.operate.pushing import (
 from optirelay.engine.operate.sharing import optins_failed, optins_status, push_opt_ins
 
 __all__ = [
+    "ERASED_COUNTS",
     "EXPIRES",
     "EXPORT_COLUMNS",
     "WORKER_SILENCE",
     "BadTemplates",
     "ContactsImported",
     "Decision",
+    "Erased",
     "Imported",
     "Person",
     "Preview",
@@ -62,6 +66,7 @@ __all__ = [
     "channels",
     "contact",
     "doubts",
+    "erase",
     "export",
     "import_contacts",
     "import_opt_ins",

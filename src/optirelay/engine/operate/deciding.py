@@ -213,7 +213,12 @@ async def _resolve_batch(
     assert batch is not None
     doubts = await ledger.batches.doubts_in(batch, messages)
     if decision is Decision.RESEND:
-        doubts = _to_send_again(ctx, ledger, batch, doubts, resolved)
+        addressed = await ledger.batches.doubts_in(batch, messages, addressed=True)
+        if gone := len(doubts) - len(addressed):
+            resolved.left.append(
+                f"{gone} messages stay in doubt: whom they were for was erased; use --sent or --give-up"
+            )
+        doubts = _to_send_again(ctx, ledger, batch, addressed, resolved)
     if not doubts:
         return
     now = utc_now()

@@ -1,12 +1,12 @@
 """Our directory of people: files go in, one person is looked at."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from optirelay.engine.context import Context
-from optirelay.engine.operate.importing import Imported, Progress, import_file, keep_nothing
+from optirelay.engine.operate.importing import Imported, Progress, import_file, keep_nothing, nobody_looks
 from optirelay.engine.operate.looking import Shape, iso, masked, tenants_of
 from optirelay.model import CustomerId
 from optirelay.stages.files import CONTACT_COLUMNS, BadContact, Rejection, Row, read_contact
@@ -24,7 +24,7 @@ class ContactsImported:
 
 
 async def import_contacts(
-    ctx: Context, tenant: str, path: Path, *, dry_run: bool, progress: Progress
+    ctx: Context, tenant: str, path: Path, *, dry_run: bool = False, progress: Progress = nobody_looks
 ) -> ContactsImported:
     """A file of people into the tenant's directory: what it has no column for stays as it is, an empty cell takes away.
 
@@ -41,9 +41,10 @@ async def import_contacts(
             return said.reason
         return ContactChange(said.customer_id, said.addresses, said.attributes)
 
-    async def keep(changes: list[ContactChange]) -> int:
+    async def keep(changes: Sequence[ContactChange]) -> int:
         async with ctx.store.tenant(name).transaction() as ledger:
-            return await ledger.contacts.keep(changes)
+            erased = await ledger.opt_outs.erased_among([change.customer_id for change in changes])
+            return await ledger.contacts.keep([change for change in changes if change.customer_id not in erased])
 
     done = await import_file(
         path, CONTACT_COLUMNS, read=read, keep=keep_nothing if dry_run else keep, progress=progress

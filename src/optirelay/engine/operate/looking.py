@@ -104,7 +104,7 @@ async def doubts(ctx: Context, tenant: str | None = None) -> list[Shape]:
                 "campaign_id": row.campaign_id,
                 "kind": row.kind,
                 "customer_id": row.customer_id,
-                "to": masked(row.address),
+                "to": None if row.address is None else masked(row.address),
                 "since": iso(row.since),
                 "contract": _contract(ctx, name, row.channel),
             }

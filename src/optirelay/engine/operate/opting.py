@@ -10,7 +10,7 @@ from optirelay.engine.operate.deciding import account
 from optirelay.engine.operate.importing import Imported, Progress, import_file, keep_nothing, nobody_looks
 from optirelay.engine.operate.looking import Shape, iso, masked, tenants_of
 from optirelay.errors import NeedsOperator
-from optirelay.model import ChannelName, CustomerId, TenantId
+from optirelay.model import ERASED, ChannelName, CustomerId, TenantId
 from optirelay.settings import ChannelSettings
 from optirelay.stages.files import OPT_IN_COLUMNS, OptIn, read_opt_in
 from optirelay.store.opt_outs import EVERY_CHANNEL, Statement, Suppression
@@ -56,7 +56,7 @@ async def suppressions(ctx: Context, tenant: str | None, channel: str | None, *,
             {
                 "tenant": name,
                 "channel": row.channel,
-                "address": row.address if addresses else masked(row.address),
+                "address": row.address if addresses or row.address.startswith(ERASED) else masked(row.address),
                 "reason": row.reason,
                 "note": row.note,
                 "at": iso(row.at),

@@ -182,7 +182,7 @@ async def _probe_rows(
     """Whether recipients can be fetched, with their attributes: one of a campaign of today; without one, of none."""
     tags = recipients.tags_of(channel, default_country=None)
     campaign_id = CampaignId(str(next(iter(executed), NO_CAMPAIGN)))
-    names = ", ".join(tags.asked)
+    names = ", ".join(tags.asked) or "none"
     try:
         await ask(ctx, tenant, recipients.page_call(campaign_id, channel, tags, skip=0, top=1), tells_refusal=False)
     except StoreUnavailable:

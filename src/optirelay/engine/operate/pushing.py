@@ -150,7 +150,8 @@ def _warnings(
     unknown = {
         name: templates.unknown_names(looked_up, channels[name].personalization)
         for name in template.channels
-        if channels[name].triggered_id is None  # else it may be a parameter of any event
+        # else it may be a parameter of any event, or what a contact has
+        if channels[name].triggered_id is None and channels[name].address_attribute is not None
     }
     return [
         f"{template.key}{templates.ENDING}: {', '.join(names)}: neither built in nor in the personalization of channel "

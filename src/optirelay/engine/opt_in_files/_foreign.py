@@ -5,6 +5,9 @@ from contextlib import contextmanager
 
 from optirelay.errors import NeedsOperator, OptirelayError, TryLater
 
+SFTP = ("sftp:", "ssh:")
+"""URLs that begin so are of SFTP."""
+
 
 @contextmanager
 def in_our_words(setting: str, *, sftp: bool) -> Iterator[None]:

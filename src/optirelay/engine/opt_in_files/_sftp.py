@@ -87,7 +87,7 @@ def for_a_person(error: Exception) -> str | None:
         case UnknownServer():
             return (
                 f"the server's key ({error}) is not in known_hosts of the account that runs this; compare it with "
-                "what the server's operator says, and add it: ssh-keyscan HOST >> ~/.ssh/known_hosts"
+                "what the server's operator says, and add it: ssh-keyscan -p PORT HOST >> ~/.ssh/known_hosts"
             )
         case paramiko.BadHostKeyException():
             return (

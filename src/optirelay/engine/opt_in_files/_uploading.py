@@ -6,20 +6,15 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
-from fsspec.callbacks import Callback
-
-from optirelay.engine.opt_in_files._foreign import in_our_words
+from optirelay.engine.opt_in_files._foreign import SFTP, in_our_words
 from optirelay.engine.opt_in_files._writing import manifest_of
 from optirelay.errors import GiveUp, TryLater
 from optirelay.settings import ChannelSettings
-from optirelay.stages.opt_in_files import MANIFEST, temporary
+from optirelay.stages.opt_in_files import MANIFEST
 
 SILENCE_SECONDS = 600
 """Without a step forward, after so long nobody waits any more, whatever the protocol does."""
-
-_SFTP = ("sftp:", "ssh:")
 
 
 async def upload(channel: ChannelSettings, directory: Path, name: str, *, tenant: str) -> None:
@@ -42,20 +37,25 @@ async def upload(channel: ChannelSettings, directory: Path, name: str, *, tenant
     if not paths or not all(path.exists() for path in paths):
         raise GiveUp(f"{directory / name}: these files are not there any more, so they are not uploaded")
     setting = f"tenants.{tenant}.channels.{channel.name}.batch_file.upload"
-    with in_our_words(setting, sftp=url.reveal().startswith(_SFTP)):
-        await _apart(lambda steps: _upload(url.reveal(), [*paths, directory / (name + MANIFEST)], steps))
+    with in_our_words(setting, sftp=url.reveal().startswith(SFTP)):
+        await _apart(lambda steps: _send(url.reveal(), [*paths, directory / (name + MANIFEST)], steps))
 
 
-class _Steps(Callback):  # type: ignore[misc]
+def _send(url: str, paths: list[Path], steps: "_Steps") -> None:
+    from optirelay.engine.opt_in_files import _remote  # takes a moment, and few channels upload
+
+    _remote.send(url, paths, steps.step)
+
+
+class _Steps:
     """How an upload tells that it goes on, and hears that it need not."""
 
     def __init__(self) -> None:
-        super().__init__()
         self.last_at = time.monotonic()
         self.stopped = threading.Event()
 
-    def call(self, *_: object, **__: object) -> None:
-        """So far it went."""
+    def step(self) -> None:
+        """So far it went. TimeoutError where nobody waits any more."""
         self.last_at = time.monotonic()
         if self.stopped.is_set():
             raise TimeoutError("nobody waits for it any more")
@@ -94,37 +94,3 @@ async def _apart(work: Callable[[_Steps], None]) -> None:
     finally:
         steps.stopped.set()
         done.cancel()
-
-
-def _upload(url: str, paths: list[Path], steps: _Steps) -> None:
-    system, folder = _open(url)
-    try:
-        for path in paths:
-            target = f"{folder.rstrip('/')}/{path.name}"
-            if path.name.endswith(MANIFEST) or _size(system, target) != path.stat().st_size:
-                unfinished = f"{folder.rstrip('/')}/{temporary(path.name)}"
-                system.put_file(str(path), unfinished, callback=steps)
-                system.mv(unfinished, target)
-            steps.call()
-    finally:
-        if url.startswith(_SFTP):
-            system.client.close()
-
-
-def _open(url: str) -> tuple[Any, str]:
-    """fsspec keeps what it opened, and the password with it, unless it is told not to."""
-    if url.startswith(_SFTP):
-        from optirelay.engine.opt_in_files import _sftp  # takes a moment, and few channels upload
-
-        return _sftp.connect(url)
-    from fsspec.core import url_to_fs
-
-    system, folder = url_to_fs(url, skip_instance_cache=True, use_listings_cache=False)
-    return system, folder
-
-
-def _size(system: Any, path: str) -> int | None:
-    try:
-        return int(system.info(path)["size"])
-    except FileNotFoundError:
-        return None

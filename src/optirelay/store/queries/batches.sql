@@ -78,8 +78,12 @@ select m.id, m.customer_id, m.address, m.send_at,
                  where p.tenant = %(tenant)s and p.planned_on = %(planned_on)s and p.message = m.id), '{}') as tags,
        (select s.opted_in from subscription s
         where s.tenant = %(tenant)s and s.channel = %(channel)s and s.customer_id = m.customer_id) as opted_in,
-       (select true from suppression s
-        where s.tenant = %(tenant)s and s.address = lower(m.address) and s.channel in ('', %(channel)s) limit 1) is not null as suppressed
+       ((select true from suppression s
+        where s.tenant = %(tenant)s and s.address = lower(m.address) and s.channel in ('', %(channel)s) limit 1) is not null
+        or case when (select exists (select from suppression where tenant = %(tenant)s and starts_with(address, 'erased:'))) then exists (
+          select from suppression s where s.tenant = %(tenant)s and s.channel in ('', %(channel)s) and s.address = 'erased:' || encode(sha256(
+            (select link_key from tenant where id = %(tenant)s) || convert_to('address ' || lower(m.address), 'UTF8')), 'hex')
+        ) else false end) as suppressed
 from here m
 where m.id > %(started)s
   and (select o.state from outcome o where o.tenant = %(tenant)s and o.planned_on = %(planned_on)s and o.message = m.id) is null
@@ -200,9 +204,9 @@ where m.id = any(%(messages)s) and o.tenant = %(tenant)s and o.planned_on = %(pl
 
 -- name: doubts_in
 -- Of these messages those that the batch has and that are in doubt, with their send time.
-with here as materialized (select id, send_at from message where tenant = %(tenant)s and batch = %(batch)s)
+with here as materialized (select id, send_at, address from message where tenant = %(tenant)s and batch = %(batch)s)
 select m.id as message, m.send_at from here m
-where m.id = any(%(messages)s)
+where m.id = any(%(messages)s) and (m.address is not null or not %(addressed)s)
   and (select o.state from outcome o where o.tenant = %(tenant)s and o.planned_on = %(planned_on)s and o.message = m.id) = 'in_doubt'
 order by m.id;
 

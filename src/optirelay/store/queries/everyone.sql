@@ -257,3 +257,132 @@ where t.name is null or t.name = any(%(tenants)s) group by 1, 2;
 select t.name as tenant, r.state, count(*) as batches
 from tenant t join campaign c on c.tenant = t.id join report_batch r on r.tenant = c.tenant and r.campaign = c.id
 where t.name = any(%(tenants)s) and (c.closed_at is null or c.closed_at > clock_timestamp() - %(lately)s::interval) group by 1, 2;
+
+-- name: alone_at_forgetting
+-- False where somebody else is at it; nobody comes before the transaction ends. Rows are few and named, so indexes find them.
+select pg_try_advisory_xact_lock(hashtext('forget by age'), 0) as alone,
+       set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true);
+
+-- name: forget_batches
+-- Addresses, personalization and providers' words of batches that are done that long: of one, or of small ones together. Doubts keep theirs.
+with oldest as (
+  select tenant, id, total, done_at from batch
+  where done_at < %(before)s and not forgotten and in_doubt = 0 order by done_at limit 200 for update skip locked
+), due as materialized (
+  select tenant, id from (select o.*, sum(total) over (order by done_at, tenant, id) as so_far from oldest o) o
+  where so_far <= %(most)s or so_far = total
+), done as (
+  update batch b set forgotten = true from due where b.tenant = due.tenant and b.id = due.id
+), theirs as materialized (
+  select due.tenant, m.planned_on, m.id from due
+  cross join lateral (select planned_on, id from message where tenant = due.tenant and batch = due.id offset 0) m
+), tags as (
+  delete from personalization p using theirs t where p.tenant = t.tenant and p.planned_on = t.planned_on and p.message = t.id
+), words as (
+  update attempt a set detail = '' from theirs t where a.tenant = t.tenant and a.planned_on = t.planned_on and a.message = t.id and a.detail <> ''
+), names as (
+  update outcome o set provider_id = null from theirs t
+  where o.tenant = t.tenant and o.planned_on = t.planned_on and o.message = t.id and o.provider_id is not null
+), addresses as (
+  update message m set address = null from theirs t
+  where m.tenant = t.tenant and m.planned_on = t.planned_on and m.id = t.id and m.address is not null
+)
+select count(*)::int as batches from due;
+
+-- name: empty_old_notifications
+with old as (
+  select tenant, id from notification where received_at < %(before)s and state <> 'new' and body <> '' limit %(most)s for update skip locked
+)
+update notification n set body = '' from old where n.tenant = old.tenant and n.id = old.id;
+
+-- name: drop_old_notifications
+with old as (
+  select tenant, id from notification where received_at < %(before)s and state <> 'new' limit %(most)s for update skip locked
+)
+delete from notification n using old where n.tenant = old.tenant and n.id = old.id;
+
+-- name: empty_old_callbacks
+with old as (
+  select tenant, channel, key from callback where received_at < %(before)s and state <> 'new' and body <> '' limit %(most)s for update skip locked
+)
+update callback c set body = '' from old where c.tenant = old.tenant and c.channel = old.channel and c.key = old.key;
+
+-- name: drop_old_callbacks
+with old as (
+  select tenant, channel, key from callback where received_at < %(before)s and state <> 'new' limit %(most)s for update skip locked
+)
+delete from callback c using old where c.tenant = old.tenant and c.channel = old.channel and c.key = old.key;
+
+-- name: drop_old_attribute_results
+with old as (
+  select tenant, id from attribute_result where received_at < %(before)s and state <> 'new' limit %(most)s for update skip locked
+)
+delete from attribute_result r using old where r.tenant = old.tenant and r.id = old.id;
+
+-- name: let_campaigns_go
+-- Campaigns of which every day is over that long, told for the last time, and in doubt of nothing. Nobody is shown them from here on, and
+-- their ids are free; their rows go piece by piece.
+with over as (
+  select tenant, channel, kind, campaign_id, array_agg(id) as days from campaign where not going
+  group by tenant, channel, kind, campaign_id
+  having max(planned_on) < %(day)s
+    and bool_and(state in ('complete', 'cancelled') and report_at is null and coalesce(closed_at, created_at) < %(before)s)
+), due as (
+  select o.tenant, o.days from over o
+  where not exists (select from pass p where p.tenant = o.tenant and p.campaign = any(o.days) and p.state <> 'done')
+    and not exists (select from batch b where b.tenant = o.tenant and b.campaign = any(o.days) and (b.done_at is null or b.in_doubt > 0))
+    and not exists (select from report_batch r where r.tenant = o.tenant and r.campaign = any(o.days) and r.state in ('ready', 'sent', 'in_doubt'))
+  limit 100
+)
+update campaign c set going = true, announced = false, campaign_id = 'gone ' || c.campaign_id
+from due where c.tenant = due.tenant and c.id = any(due.days);
+
+-- name: drop_batches
+-- Batches of campaigns that go, with all that is known of their messages.
+with first as (
+  select b.tenant, b.id, b.total from (select tenant, id from campaign where going order by tenant, id limit 10) c
+  join batch b on b.tenant = c.tenant and b.campaign = c.id limit 200
+), due as materialized (
+  select tenant, id from (select s.*, sum(total) over (order by tenant, id) as so_far from first s) s
+  where so_far <= %(most)s or so_far = total
+), theirs as materialized (
+  select due.tenant, m.planned_on, m.id from due
+  cross join lateral (select planned_on, id from message where tenant = due.tenant and batch = due.id offset 0) m
+), tags as (
+  delete from personalization p using theirs t where p.tenant = t.tenant and p.planned_on = t.planned_on and p.message = t.id
+), words as (
+  delete from attempt a using theirs t where a.tenant = t.tenant and a.planned_on = t.planned_on and a.message = t.id
+), outcomes as (
+  delete from outcome o using theirs t where o.tenant = t.tenant and o.planned_on = t.planned_on and o.message = t.id
+), facts as (
+  delete from event e using theirs t where e.tenant = t.tenant and e.planned_on = t.planned_on and e.message = t.id
+), told as (
+  delete from delivery_event d using theirs t where d.tenant = t.tenant and d.planned_on = t.planned_on and d.message = t.id
+), messages as (
+  delete from message m using theirs t where m.tenant = t.tenant and m.planned_on = t.planned_on and m.id = t.id
+), batches as (
+  delete from batch b using due where b.tenant = due.tenant and b.id = due.id
+)
+select count(*)::int as batches from due;
+
+-- name: drop_campaign
+-- One that goes and has no batch any more.
+with due as materialized (
+  select tenant, id from campaign c where going and not exists (select from batch b where b.tenant = c.tenant and b.campaign = c.id)
+  order by tenant, id limit 1
+), passes as materialized (
+  select p.tenant, p.id from due join pass p on p.tenant = due.tenant and p.campaign = due.id
+), pages as (
+  delete from page g using passes p where g.tenant = p.tenant and g.pass = p.id
+), read as (
+  delete from pass p using due where p.tenant = due.tenant and p.campaign = due.id
+), totals as (
+  delete from day_total d using due where d.tenant = due.tenant and d.campaign = due.id
+), counted as (
+  delete from counted_event e using due where e.tenant = due.tenant and e.campaign = due.id
+), told as (
+  delete from told_metric m using due where m.tenant = due.tenant and m.campaign = due.id
+), reports as (
+  delete from report_batch r using due where r.tenant = due.tenant and r.campaign = due.id
+)
+delete from campaign c using due where c.tenant = due.tenant and c.id = due.id;

@@ -1,7 +1,7 @@
 -- What listings read; every statement is one tenant's.
 
 -- name: messages
--- Of all days of a triggered campaign.
+-- Of all days of a triggered campaign; of somebody erased those that are to the keyed hash of their id.
 select s.planned_on, s.id, s.channel_name as channel, s.campaign_id, s.kind, s.customer_id, s.template_id,
        (select v.app from batch b join template_version v
           on v.tenant = b.tenant and v.channel = b.channel and v.template_id = b.template_id and v.version = b.template_version
@@ -14,7 +14,10 @@ from (
   select v.*, c.channel as channel_name, c.campaign_id, c.kind from campaign c
   join message_state v on v.tenant = c.tenant and v.planned_on = c.planned_on and v.campaign = c.id
   where c.tenant = %(tenant)s and c.campaign_id = %(campaign_id)s and (%(channel)s::text is null or c.channel = %(channel)s)
-    and (%(kind)s::text is null or c.kind = %(kind)s) and v.customer_id = %(customer_id)s
+    and (%(kind)s::text is null or c.kind = %(kind)s) and v.customer_id in (
+      %(customer_id)s,
+      (select 'erased:' || encode(sha256(t.link_key || convert_to('customer ' || %(customer_id)s::text, 'UTF8')), 'hex') from tenant t where t.id = %(tenant)s)
+    )
 ) s join message m on m.tenant = s.tenant and m.planned_on = s.planned_on and m.id = s.id
 order by s.id;
 

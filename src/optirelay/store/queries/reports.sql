@@ -73,6 +73,7 @@ from (
   where e.tenant = %(tenant)s and e.campaign = %(campaign)s and e.told = %(report)s
 ) told
 where not starts_with(told.customer_id, 'raw:') -- of whom Optimove has no name
+  and not starts_with(told.customer_id, 'erased:') -- who counts, and is nobody any more
 order by 1 desc, 2, 3, 4, 5, told.id;
 
 -- name: told_totals

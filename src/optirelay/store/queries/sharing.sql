@@ -1,4 +1,5 @@
 -- Opt-ins that Optimove is told; every statement is one tenant's. Rows of `subscription` are locked in the order of their customers.
+-- Those that change are found by an array: joined, while PostgreSQL takes the table for a small one, each is compared with all others.
 
 -- name: route
 select route, waits, waits_until, file_at, checked_to from opt_in_route where tenant = %(tenant)s and channel = %(channel)s;
@@ -19,8 +20,8 @@ with here as materialized (
   select customer_id from subscription
   where tenant = %(tenant)s and channel = %(channel)s and customer_id > %(after)s order by customer_id limit %(limit)s for update
 ), untold as (
-  update subscription s set told = null, call = null, failed = null, tries = 0, again_at = null, bulk = true from here
-  where s.tenant = %(tenant)s and s.channel = %(channel)s and s.customer_id = here.customer_id
+  update subscription s set told = null, call = null, failed = null, tries = 0, again_at = null, bulk = true
+  where s.tenant = %(tenant)s and s.channel = %(channel)s and s.customer_id = any(array(select customer_id from here))
 )
 select max(customer_id) as last from here;
 
@@ -29,8 +30,8 @@ with here as materialized (
   select customer_id from subscription
   where tenant = %(tenant)s and channel = %(channel)s and failed is not null order by customer_id for update
 )
-update subscription s set told = null, call = null, failed = null, tries = 0, again_at = null from here
-where s.tenant = %(tenant)s and s.channel = %(channel)s and s.customer_id = here.customer_id;
+update subscription s set told = null, call = null, failed = null, tries = 0, again_at = null
+where s.tenant = %(tenant)s and s.channel = %(channel)s and s.customer_id = any(array(select customer_id from here));
 
 -- name: open_call
 insert into opt_in_call (tenant, channel, call, made_at, file) values (%(tenant)s, %(channel)s, %(call)s, %(now)s, %(file)s) returning id;
@@ -44,8 +45,8 @@ with next as materialized (
     and bulk = %(bulk)s and customer_id > %(after)s and (again_at is null or again_at <= %(now)s)
   order by customer_id limit %(limit)s for update skip locked
 )
-update subscription s set told = s.opted_in, call = %(call)s, failed = null, again_at = null from next
-where s.tenant = %(tenant)s and s.channel = %(channel)s and s.customer_id = next.customer_id
+update subscription s set told = s.opted_in, call = %(call)s, failed = null, again_at = null
+where s.tenant = %(tenant)s and s.channel = %(channel)s and s.customer_id = any(array(select customer_id from next))
 returning s.customer_id, s.opted_in;
 
 -- name: count_call
@@ -70,20 +71,21 @@ with here as materialized (
   where tenant = %(tenant)s and channel = %(channel)s and call = %(call)s and (%(customers)s::text[] is null or customer_id = any(%(customers)s))
   order by customer_id for update
 ), untold as (
-  update subscription s set told = null, call = null from here
-  where s.tenant = %(tenant)s and s.channel = %(channel)s and s.customer_id = here.customer_id
+  update subscription s set told = null, call = null
+  where s.tenant = %(tenant)s and s.channel = %(channel)s and s.customer_id = any(array(select customer_id from here))
 )
 delete from opt_in_call where tenant = %(tenant)s and id = %(call)s;
 
 -- name: fail
 -- Why customers of a call were not taken. With `again_at` they are told again then, else when they say something new.
 with here as materialized (
-  select s.customer_id, n.why, n.again_at from subscription s
-  join unnest(%(customers)s::text[], %(whys)s::text[], %(again_ats)s::timestamptz[]) as n (customer_id, why, again_at) on n.customer_id = s.customer_id
-  where s.tenant = %(tenant)s and s.channel = %(channel)s and s.call = %(call)s order by s.customer_id for update of s
+  select customer_id from subscription
+  where tenant = %(tenant)s and channel = %(channel)s and customer_id = any(%(customers)s) and call = %(call)s and told = opted_in
+  order by customer_id for update
 )
-update subscription s set failed = here.why, tries = s.tries + 1, again_at = here.again_at, told = case when here.again_at is null then s.told end from here
-where s.tenant = %(tenant)s and s.channel = %(channel)s and s.customer_id = here.customer_id;
+update subscription s set failed = %(whys)s::jsonb ->> s.customer_id, tries = s.tries + 1, again_at = (%(again_ats)s::jsonb ->> s.customer_id)::timestamptz,
+  told = case when %(again_ats)s::jsonb ->> s.customer_id is null then s.told end
+where s.tenant = %(tenant)s and s.channel = %(channel)s and s.customer_id = any(array(select customer_id from here));
 
 -- name: tries
 -- How often customers of a call were tried in vain, one after the other, at most.
@@ -144,8 +146,8 @@ with here as materialized (
   select customer_id from subscription
   where tenant = %(tenant)s and channel = %(channel)s and customer_id = any(%(customers)s) and told = opted_in order by customer_id for update
 )
-update subscription s set told = null, call = null from here
-where s.tenant = %(tenant)s and s.channel = %(channel)s and s.customer_id = here.customer_id;
+update subscription s set told = null, call = null
+where s.tenant = %(tenant)s and s.channel = %(channel)s and s.customer_id = any(array(select customer_id from here));
 
 -- name: file_rows
 -- What customers said, of one call or of all, as it is now.
@@ -164,7 +166,8 @@ insert into opt_in_attribute (tenant, name, added) values (%(tenant)s, %(name)s,
 on conflict (tenant, name) do update set added = true;
 
 -- name: forget_attribute
-delete from opt_in_attribute where tenant = %(tenant)s and name = %(name)s;
+-- Optimove does not tell capitals apart, and may write it otherwise than we.
+delete from opt_in_attribute where tenant = %(tenant)s and lower(name) = lower(%(name)s);
 
 -- name: results
 -- What Optimove posted of attribute calls and nobody has read, locked until the transaction ends.

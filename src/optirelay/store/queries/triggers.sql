@@ -48,13 +48,21 @@ on conflict do nothing
 returning id;
 
 -- name: look
--- Of each of these messages: what its customer said of the channel, whether nobody writes to its address, its template's version, and the
+-- Of each of these messages: who its customer is where they were erased, what they said of the channel, whether nobody writes to its address, its template's version, and the
 -- number of a batch that it may be the first of. And whether the channel is open.
 select i.place, nextval(pg_get_serial_sequence('batch', 'id')) as batch,
+       case when (select exists (select from erased where tenant = %(tenant)s)) then (
+         select 'erased:' || encode(e.hash, 'hex') from erased e where e.tenant = %(tenant)s and e.hash = sha256(
+           (select link_key from tenant where id = %(tenant)s) || convert_to('customer ' || i.customer_id, 'UTF8'))
+       ) end as erased,
        (select s.opted_in from subscription s
         where s.tenant = %(tenant)s and s.channel = %(channel)s and s.customer_id = i.customer_id) as opted_in,
-       (select true from suppression s
-        where s.tenant = %(tenant)s and s.address = lower(i.address) and s.channel in ('', %(channel)s) limit 1) is not null as suppressed,
+       ((select true from suppression s
+        where s.tenant = %(tenant)s and s.address = lower(i.address) and s.channel in ('', %(channel)s) limit 1) is not null
+        or case when (select exists (select from suppression where tenant = %(tenant)s and starts_with(address, 'erased:'))) then exists (
+          select from suppression s where s.tenant = %(tenant)s and s.channel in ('', %(channel)s) and s.address = 'erased:' || encode(sha256(
+            (select link_key from tenant where id = %(tenant)s) || convert_to('address ' || lower(i.address), 'UTF8')), 'hex')
+        ) else false end) as suppressed,
        (select t.version from template t
         where t.tenant = %(tenant)s and t.channel = %(channel)s and t.template_id = i.template_id) as template_version,
        h.open

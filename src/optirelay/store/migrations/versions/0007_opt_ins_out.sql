@@ -80,6 +80,7 @@ create table erased (
   tenant int not null,
   hash bytea not null,
   at timestamptz not null default clock_timestamp(),
+  done_at timestamptz,                       -- when nothing of them was left; null: `erase` was ended before that
   primary key (tenant, hash)
 );
 create index suppression_erased on suppression (tenant) where starts_with(address, 'erased:');
@@ -90,3 +91,7 @@ create index batch_to_forget on batch (done_at) where done_at is not null and no
 -- They come in this order, so that a small index does.
 create index notification_received on notification using brin (received_at);
 create index callback_received on callback using brin (received_at);
+
+-- It is forgotten, piece by piece; nobody is shown it any more, and its id is free.
+alter table campaign add column going boolean not null default false;
+create index campaign_going on campaign (tenant, id) where going;

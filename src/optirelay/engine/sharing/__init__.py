@@ -6,8 +6,8 @@ import structlog
 
 from optirelay.clock import utc_now
 from optirelay.engine.context import Context, ask
-from optirelay.engine.sharing_by_file import share_by_file
-from optirelay.engine.sharing_results import (
+from optirelay.engine.sharing.by_file import share_by_file
+from optirelay.engine.sharing.results import (
     RESULT_WITHIN,
     has_attribute,
     read_back_overdue,
@@ -69,8 +69,8 @@ async def tell_opt_ins(ctx: Context, tenant: TenantId, channel: ChannelName, *, 
             match settings.opt_in:
                 case ByAttribute(name):
                     if await has_attribute(ctx, tenant, channel, name):
-                        await read_back_overdue(ctx, tenant, channel, name)
                         await _tell_all(ctx, tenant, channel, *_by_attribute(ctx, tenant, settings, name))
+                        await read_back_overdue(ctx, tenant, channel, name)
                 case ByPreference():
                     await _tell_all(ctx, tenant, channel, *_by_preference(ctx, tenant, settings))
                 case ByFile(directory):

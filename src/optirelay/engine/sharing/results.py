@@ -21,6 +21,7 @@ RESULT_WITHIN = timedelta(minutes=2)  # Optimove's pages say: within about a min
 CALL_KNOWN_WITHIN = timedelta(minutes=1)
 MOST_RESULTS = 100  # read in one transaction
 MOST_READ_BACK = 20  # customers of one call, or of one look at a channel
+MOST_OVERDUE = 2  # calls looked after, one after the other: eight seconds by Optimove's budget
 MOST_SILENT = 3  # customers at first of whom Optimove does not say what it has: then it is not asked on
 DRIFT, NO_RESULT = "drift", "no result"
 log = structlog.get_logger()
@@ -118,7 +119,8 @@ def _subject(name: str) -> str:
 async def settle_results(ctx: Context, tenant: TenantId) -> int:
     """Read what Optimove posted of attribute calls; how many results. Twice changes nothing.
 
-    One that names a call which nobody knows may have come before the call was answered: for a minute it waits.
+    One whose address does not say which call it is about may have come before Optimove answered that with the same
+    request id: for a minute it waits. One whose address does, and whose call is not open any more, has nothing to say.
     """
     async with ctx.store.tenant(tenant).transaction() as ledger:
         results = await ledger.sharing.results(MOST_RESULTS)
@@ -129,7 +131,8 @@ async def settle_results(ctx: Context, tenant: TenantId) -> int:
 async def _settle(ledger: Ledger, result: Result) -> bool:
     told = attribute_results.read(result.body)
     call = await ledger.sharing.call_of(result.call, told.request_id if isinstance(told, Updated) else "")
-    if isinstance(told, Updated) and call is None and utc_now() - result.received_at < CALL_KNOWN_WITHIN:
+    early = result.call is None and utc_now() - result.received_at < CALL_KNOWN_WITHIN
+    if isinstance(told, Updated) and call is None and early:
         return False
     await ledger.sharing.settle_results([result.id], readable=told is not None)
     match told:
@@ -170,10 +173,11 @@ async def _not_added(ledger: Ledger, call: CallOf | None, added: Added) -> None:
 
 async def _end_call(ledger: Ledger, call: CallOf, updated: Updated) -> None:
     """What was told is confirmed, but for those who were not taken: each with why, and told again where that helps."""
-    errors = [(CustomerId(one.customer_id), one.reason) for one in updated.errors]
-    if not updated.ok and not errors:
+    errors = [(CustomerId(one.customer_id), one.reason) for one in updated.errors if one.customer_id]
+    of_nobody = [one.reason for one in updated.errors if not one.customer_id]
+    if not updated.ok and (of_nobody or not errors):  # whom it is about is not said: it may be anybody
         told = await ledger.sharing.told_by(call.channel, call.id, call.customers)
-        errors = [(one.customer_id, subscriptions.NOT_SAID) for one in told]
+        errors = [*((one.customer_id, [*of_nobody, subscriptions.NOT_SAID][0]) for one in told), *errors]
     for name in {one.attribute for one in updated.errors if one.reason == AttributeNotChanged.INVALID_FIELD}:
         await ledger.sharing.forget_attribute(name)
     if errors:
@@ -216,14 +220,15 @@ async def tell_failures(ledger: Ledger, channel: ChannelName) -> None:
 
 
 async def read_back_overdue(ctx: Context, tenant: TenantId, channel: ChannelName, name: str) -> None:
-    """Calls of which no result came in time are shown, and some of their customers read back."""
+    """Calls of which no result came in time are shown, and some of their customers read back: a few calls at a time,
+    as whoever says something meanwhile waits."""
     store = ctx.store.tenant(tenant)
     async with store.transaction() as ledger:
         open_calls = await ledger.sharing.calls(channel)
-    overdue = utc_now() - RESULT_WITHIN
-    for call in open_calls:
-        if call.answered_at is not None and call.answered_at < overdue and call.call == "UpdateCustomerAttributes":
-            await _read_back(ctx, tenant, channel, name, call)
+    late = utc_now() - RESULT_WITHIN
+    told = [call for call in open_calls if call.call == "UpdateCustomerAttributes"]
+    for call in [call for call in told if call.answered_at is not None and call.answered_at < late][:MOST_OVERDUE]:
+        await _read_back(ctx, tenant, channel, name, call)
 
 
 async def _read_back(ctx: Context, tenant: TenantId, channel: ChannelName, name: str, call: OpenCall) -> None:
@@ -274,9 +279,9 @@ async def _stands(ctx: Context, tenant: TenantId, channel: ChannelName, name: st
     expected = subscriptions.value_of(ctx.channel_settings(tenant, channel), opted_in=one.told)
     try:
         attributes = await ask(ctx, tenant, get_customer_attributes(one.customer_id), tells=False, admin=True)
-    except (StoreUnavailable, ValueError):
+    except StoreUnavailable:
         raise
-    except OptirelayError as error:
+    except (OptirelayError, ValueError) as error:  # or an id that no address can carry
         log.info("attributes_not_read", tenant=tenant, channel=channel, why=str(error))
         return None
     values = {row.real_field_name.lower(): row.value or "" for row in attributes}
