@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
-from benchmarks import callbacks, fairness, machine, rate, scheduled, showing, triggered, webhook
+from benchmarks import callbacks, fairness, machine, optins, rate, scheduled, showing, triggered, webhook
 from benchmarks.table import Line, print_table
 
 BENCHES: Mapping[str, Callable[[argparse.Namespace], Sequence[Line]]] = {
@@ -15,6 +15,7 @@ BENCHES: Mapping[str, Callable[[argparse.Namespace], Sequence[Line]]] = {
     "callbacks": callbacks.bench,
     "webhook": webhook.bench,
     "triggered": triggered.bench,
+    "optins": optins.bench,
 }
 
 
@@ -32,6 +33,7 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--mails", type=int, default=50_000, help="to the SMTP sink (default: 50000); 0: none")
     parser.add_argument("--notifications", type=int, default=20_000, help="triggered ones (default: 20000)")
+    parser.add_argument("--rows", type=int, default=1_000_000, help="opt-ins (default: 1000000)")
     options = parser.parse_args(arguments)
     print(machine.described())
     lines = BENCHES[options.name](options)

@@ -30,7 +30,7 @@ from optirelay.engine.recording import keep_callbacks
 from optirelay.engine.reporting import due_now, tell
 from optirelay.engine.settle import Known, skip_rest, take_over, write_known
 from optirelay.engine.sharing import tell_opt_ins
-from optirelay.engine.sharing_results import check_drift
+from optirelay.engine.sharing.results import check_drift
 from optirelay.engine.starting import Begun, Started, Starter, start_group
 from optirelay.engine.sweeping import unannounced
 from optirelay.engine.syncing import sync_listeners, tell_behind

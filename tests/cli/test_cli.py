@@ -220,7 +220,7 @@ BROKEN = """\
 [service]
 workers = 100
 colour = "red"
-keep_messages = "400d"
+keep_messages = "for ever"
 [tenants.acme]
 api_url = "https://api5.optimove.net"
 api_key = { env = "ACME_API_KEY" }
@@ -292,7 +292,7 @@ def test_check_tells_every_fault_at_once(terminal: Terminal) -> None:
     assert (ran.status, ran.out) == (1, "")
     assert [line.split(":")[0] for line in ran.err.splitlines()] == FAULTY_KEYS
     assert "service.colour: unknown setting" in ran.err
-    assert "service.keep_messages: not built yet in this version. Remove it" in ran.err
+    assert 'service.keep_messages: "for ever" is no duration' in ran.err
     assert "ACME_API_KEY" in ran.err
     assert "too short" not in ran.err.replace("is too short", "")  # a secret's value is never told
 

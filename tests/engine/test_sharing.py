@@ -14,7 +14,7 @@ from tests.house import ACME, NEWSLETTER, House, open_house
 
 from optirelay.clock import utc_now
 from optirelay.engine import operate, sharing
-from optirelay.engine.sharing_results import check_drift, settle_results
+from optirelay.engine.sharing.results import check_drift, settle_results
 from optirelay.errors import GiveUp, NeedsOperator, TryLater
 from optirelay.model import CustomerId
 from optirelay.store.opt_outs import Statement
@@ -227,8 +227,8 @@ async def test_without_a_result_customers_are_read_back_and_that_is_shown(house_
         with time_machine.travel(start + timedelta(minutes=4)):
             await tell(house)
         with time_machine.travel(start + timedelta(minutes=7)):
-            await tell(house)  # it is not there
-            await tell(house)  # told again
+            await tell(house)  # it is not there,
+            await tell(house)  # and told again
         assert (await attributes(house))[customer(1)] == "false"
 
 
@@ -288,6 +288,24 @@ async def test_an_attribute_that_optimove_does_not_add_is_shown(house_with: Open
             assert await sharing.to_share(house.ctx) == [(ACME, NEWSLETTER)]
             await tell(house)
             await answered_for(house)
+        assert await attributes(house) == {customer(1): "true"}
+        assert await operate.problems(house.ctx) == []
+
+
+async def test_an_attribute_whose_answer_was_lost_is_there_all_the_same(house_with: OpenHouse) -> None:
+    async with house_with(channel=BY_ATTRIBUTE) as house:
+        await say(house, (1, True))
+        await house.fault("AddCustomerAttribute", "cut_after")
+        with pytest.raises(TryLater):
+            await tell(house)
+        assert {problem["kind"] for problem in await operate.problems(house.ctx)} == {"optimove_silent"}
+
+        async def added() -> bool:
+            return await settle_results(house.ctx, ACME) == 1
+
+        await house.until(added)
+        await tell(house)
+        await answered_for(house)
         assert await attributes(house) == {customer(1): "true"}
         assert await operate.problems(house.ctx) == []
 

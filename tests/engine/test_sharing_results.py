@@ -11,7 +11,8 @@ from tests.conftest import LISTENER_SECRET, MakeSettings
 from tests.house import ACME, NEWSLETTER, House
 from tests.opt_ins import ByAttributes, Way, customer, numbered, open_way, say
 
-from optirelay.engine import operate, sharing, sharing_results
+from optirelay.engine import operate, sharing
+from optirelay.engine.sharing import results as sharing_results
 from optirelay.model import CustomerId
 from optirelay.store.sharing import OpenCall
 

@@ -31,7 +31,8 @@ from tests.opt_ins import (
 from tests.web.links import HTML
 
 from optirelay.clock import utc_now
-from optirelay.engine import dispatch, operate, sharing, sharing_results
+from optirelay.engine import dispatch, operate, sharing
+from optirelay.engine.sharing import results as sharing_results
 from optirelay.model import ChannelName, CustomerId, TenantId
 from optirelay.settings import Settings, read
 from optirelay.stages import subscriptions

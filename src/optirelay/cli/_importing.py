@@ -1,5 +1,6 @@
 """What commands share that import a file."""
 
+import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,12 +21,17 @@ Strict = Annotated[bool, typer.Option("--strict", help="Exit 1 where a row is re
 
 @contextmanager
 def progress_of(path: Path) -> Iterator[importing.Progress]:
-    """A bar on standard error, where that is a terminal."""
+    """A bar on standard error, where that is a terminal. Meanwhile Python's collector looks seldom."""
+    seldom, often = (20_000, 20, 50), gc.get_threshold()
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(path.name, total=None)
-        yield lambda read, whole: bar.update(task, completed=read, total=whole)
+        gc.set_threshold(*seldom)
+        try:
+            yield lambda read, whole: bar.update(task, completed=read, total=whole)
+        finally:
+            gc.set_threshold(*often)
 
 
 def conclude(done: operate.Imported, *, dry_run: bool, strict: bool) -> None:

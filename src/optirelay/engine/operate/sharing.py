@@ -5,7 +5,7 @@ import asyncio
 from optirelay.engine.context import Context
 from optirelay.engine.operate.looking import PATIENCE_SECONDS, PAUSE_SECONDS, Shape, iso, tenants_of
 from optirelay.engine.sharing import shared_channels, tell_anew, tell_opt_ins
-from optirelay.engine.sharing_results import settle_results
+from optirelay.engine.sharing.results import settle_results
 from optirelay.errors import OptirelayError, TryLater
 from optirelay.model import ChannelName, TenantId
 from optirelay.store import StoreUnavailable

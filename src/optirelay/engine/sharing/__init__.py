@@ -6,8 +6,8 @@ import structlog
 
 from optirelay.clock import utc_now
 from optirelay.engine.context import Context, ask
-from optirelay.engine.sharing_by_file import share_by_file
-from optirelay.engine.sharing_results import (
+from optirelay.engine.sharing.by_file import share_by_file
+from optirelay.engine.sharing.results import (
     RESULT_WITHIN,
     has_attribute,
     read_back_overdue,

@@ -7,7 +7,7 @@ import structlog
 
 from optirelay.clock import utc_now
 from optirelay.engine.context import Context, ask
-from optirelay.engine.troubles import SHOWN_FOR
+from optirelay.engine.troubles import SHOWN_FOR, done_after_all
 from optirelay.errors import OptirelayError
 from optirelay.model import ChannelName, CustomerId, ProblemKind, TenantId
 from optirelay.optimove import AttributeNotChanged, get_customer_attribute_list, get_customer_attributes
@@ -83,6 +83,7 @@ async def _is_listed(ctx: Context, tenant: TenantId, name: str) -> bool | None:
 async def _added(ledger: Ledger, channel: ChannelName, name: str) -> None:
     await ledger.sharing.attribute_added(name)
     await _close_asking(ledger, channel)
+    await done_after_all(ledger, "AddCustomerAttribute")
     await ledger.problems.mended(ProblemKind.OPTIN_FAILED, subject=_subject(name))
 
 
