@@ -204,6 +204,14 @@ async def say(house: House, words: Mapping[CustomerId, bool], *, bulk: bool = Fa
             await ledger.opt_outs.keep(statements, bulk=bulk)
 
 
+async def import_file(house: House, folder: Path, words: Mapping[CustomerId, bool]) -> None:
+    """The same by a file that is imported."""
+    path = folder / "optins.csv.gz"
+    lines = [f"{one},newsletter,{'yes' if word else 'no'}\n" for one, word in words.items()]
+    path.write_bytes(gzip.compress("".join(["customer_id,channel,opted_in\n", *lines]).encode()))
+    await operate.import_opt_ins(house.ctx, ACME, path)
+
+
 async def said(house: House) -> dict[str, bool]:
     """What counts of what everybody said."""
     async with house.ctx.store.tenant(ACME).transaction() as ledger:

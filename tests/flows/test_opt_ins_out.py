@@ -15,7 +15,19 @@ import pytest
 import structlog
 from tests.conftest import LISTENER_SECRET, MakeSettings
 from tests.house import ACME, NEWSLETTER, House, open_house
-from tests.opt_ins import ATTRIBUTE, WAYS, ByAttributes, ByPreferences, Way, customer, numbered, open_way, said, say
+from tests.opt_ins import (
+    ATTRIBUTE,
+    WAYS,
+    ByAttributes,
+    ByPreferences,
+    Way,
+    customer,
+    import_file,
+    numbered,
+    open_way,
+    said,
+    say,
+)
 from tests.web.links import HTML
 
 from optirelay.clock import utc_now
@@ -61,7 +73,7 @@ async def test_what_customers_said_stands_at_optimove_by_each_way_and_only_chang
     async with open_way(make_settings, tmp_path, kind, customers=COUNT) as way:
         house, everybody = way.house, range(1, COUNT + 1)
         await house.push(17, html=HTML)
-        await say(house, numbered(everybody), bulk=True)
+        await import_file(house, tmp_path, numbered(everybody))
         await stands(way, "an import", Counter({customer(one): 1 for one in everybody}))
 
         changed = range(1, COUNT, COUNT // 50)
