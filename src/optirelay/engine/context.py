@@ -43,6 +43,7 @@ class Context:
     worker: str
     admin: Mapping[TenantId, OptimoveClient] = field(default_factory=dict)  # with admin_api_key, where there is one
     way: Way = field(default_factory=Way)
+    telling: set[int] = field(default_factory=set)  # frozen calls of reports that this process has in hand
     prepared: dict[tuple[TenantId, ChannelName, int, int], "Prepared"] = field(default_factory=dict)
 
     def channel_settings(self, tenant: TenantId, channel: ChannelName) -> ChannelSettings:

@@ -1,6 +1,7 @@
 """Reports to Optimove: what is told is frozen first, then each call is made once, and a lost answer stays a doubt."""
 
-from collections.abc import AsyncIterator, Hashable, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -10,7 +11,7 @@ from optirelay.errors import GiveUp, InDoubt, NeedsOperator, OptirelayError
 from optirelay.model import CampaignId, ChannelName, ProblemKind, TenantId
 from optirelay.optimove import MAX_EVENT_AGE
 from optirelay.stages import metrics
-from optirelay.store import Ledger, StoreUnavailable
+from optirelay.store import Ledger, StoreUnavailable, TenantStore
 from optirelay.store.batches import LockedBatch
 from optirelay.store.campaigns import CampaignCounts
 from optirelay.store.reports import ClaimedReport, LateReport, LostReport, ToldCustomer
@@ -18,6 +19,7 @@ from optirelay.store.reports import ClaimedReport, LateReport, LostReport, ToldC
 T = TypeVar("T")
 
 SLICE = 200  # rows that are told of, taken in about a millisecond
+WRITE_PAUSES_SECONDS = (0.5, 1.0, 2.0, 4.0, 8.0)  # a worker that ends waits 20 s for its jobs
 CALL_TAKES = timedelta(minutes=6)  # at most: by then its sender has an answer, or is gone
 
 
@@ -97,14 +99,21 @@ async def tell(ctx: Context, tenant: TenantId, campaign: int) -> None:
 
 async def _send_all(ctx: Context, tenant: TenantId, campaign: int, calls: Sequence[str]) -> None:
     """Every frozen call of these names, one after another."""
+    claimed: ClaimedReport | None = None
     while True:
-        async with ctx.store.tenant(tenant).transaction() as ledger:
-            for late in await ledger.reports.set_too_late(campaign, metrics.oldest_event(utc_now())):
-                await _tell_too_late(ledger, late)
-            claimed = await ledger.reports.claim(campaign, ctx.worker, calls)
-        if claimed is None:
-            return
-        await send_report(ctx, tenant, claimed)
+        try:
+            async with ctx.store.tenant(tenant).transaction() as ledger:
+                for late in await ledger.reports.set_too_late(campaign, metrics.oldest_event(utc_now())):
+                    await _tell_too_late(ledger, late)
+                claimed = await ledger.reports.claim(campaign, ctx.worker, calls)
+                if claimed is not None:
+                    ctx.telling.add(claimed.id)  # before others can see that it is claimed
+            if claimed is None:
+                return
+            await send_report(ctx, tenant, claimed)
+        finally:
+            if claimed is not None:
+                ctx.telling.discard(claimed.id)
 
 
 async def _freeze(ctx: Context, ledger: Ledger, campaign: CampaignCounts, days: Sequence[int]) -> None:
@@ -213,9 +222,10 @@ async def _tell_too_late(ledger: Ledger, late: LateReport) -> None:
 
 
 async def settle_lost(ctx: Context, tenant: TenantId, campaign: int) -> None:
-    """A call that was sent so long ago that its sender must be gone may have arrived."""
+    """A call that was sent so long ago that its sender must be gone may have arrived; and one that this process had in
+    hand, until the store went away."""
     async with ctx.store.tenant(tenant).transaction() as ledger:
-        await _settle_lost(ledger, await ledger.reports.lost(campaign, CALL_TAKES))
+        await _settle_lost(ledger, await ledger.reports.lost(campaign, CALL_TAKES, ctx.worker, ctx.telling))
 
 
 async def settle_lost_of(ctx: Context, tenant: TenantId, worker: str) -> None:
@@ -248,24 +258,42 @@ async def send_report(ctx: Context, tenant: TenantId, claimed: ClaimedReport) ->
         call = metrics.thaw(claimed.call, claimed.body, additive=claimed.additive)
         await ask(ctx, tenant, call, tells_refusal=False, leaving=leaving)
     except InDoubt as error:
-        async with store.transaction() as ledger:
-            await _doubt(ledger, claimed.id, claimed.call, str(error))
+        why = str(error)
+        await _write(store, lambda ledger: _doubt(ledger, claimed.id, claimed.call, why))
     except GiveUp as error:
-        async with store.transaction() as ledger:
-            await ledger.reports.settle(claimed.id, "refused", str(error))
-            await ledger.problems.tell(
-                ProblemKind.BATCH_SET_ASIDE,
-                f"Optimove refused report batch {claimed.id} ({claimed.call}): {error}",
-                "See what Optimove says; the batch is kept and is not sent again by itself",
-                subject=f"report {claimed.id}",
-            )
+        why = str(error)
+        await _write(store, lambda ledger: _refused(ledger, claimed, why))
     except OptirelayError as error:
-        async with store.transaction() as ledger:
-            await ledger.reports.settle(claimed.id, "ready", str(error))
+        why = str(error)
+        await _write(store, lambda ledger: ledger.reports.settle(claimed.id, "ready", why))
         raise
     else:
-        async with store.transaction() as ledger:
-            await ledger.reports.settle(claimed.id, "answered")
+        await _write(store, lambda ledger: ledger.reports.settle(claimed.id, "answered"))
+
+
+async def _write(store: TenantStore, what: Callable[[Ledger], Awaitable[None]]) -> None:
+    """Write what came of a call, also where the store is away for a moment: nobody else knows it, and as long as it is
+    not written, the call counts as under way."""
+    for pause_seconds in (*WRITE_PAUSES_SECONDS, None):
+        try:
+            async with store.transaction() as ledger:
+                await what(ledger)
+        except StoreUnavailable:
+            if pause_seconds is None:
+                raise
+            await asyncio.sleep(pause_seconds)
+        else:
+            return
+
+
+async def _refused(ledger: Ledger, claimed: ClaimedReport, why: str) -> None:
+    await ledger.reports.settle(claimed.id, "refused", why)
+    await ledger.problems.tell(
+        ProblemKind.BATCH_SET_ASIDE,
+        f"Optimove refused report batch {claimed.id} ({claimed.call}): {why}",
+        "See what Optimove says; the batch is kept and is not sent again by itself",
+        subject=f"report {claimed.id}",
+    )
 
 
 async def _doubt(ledger: Ledger, number: int, call: str, why: str) -> None:

@@ -1,6 +1,6 @@
 """What one tenant's Optimove is told: frozen in numbered batches, each sent once."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -172,9 +172,11 @@ class Reports:
         """What became of a call: answered, ready (nothing was written), in_doubt or refused."""
         await self._sql.do("settle_report_batch", id=report_batch, state=state, answer=answer)
 
-    async def lost(self, campaign: int, silence: timedelta) -> list[LostReport]:
-        """Calls that were marked as sent so long ago that their sender must be gone."""
-        return await self._sql.rows(LostReport, "lost_report_batches", campaign=campaign, silence=silence)
+    async def lost(self, campaign: int, silence: timedelta, worker: str, held: Collection[int]) -> list[LostReport]:
+        """Calls that were marked as sent so long ago that their sender must be gone, or by this worker, which does not
+        hold them."""
+        named = {"campaign": campaign, "silence": silence, "worker": worker, "held": list(held)}
+        return await self._sql.rows(LostReport, "lost_report_batches", **named)
 
     async def under_way(self, campaign: int) -> bool:
         """Whether a call was marked as sent, and what became of it is not known."""

@@ -145,9 +145,10 @@ update report_batch set state = %(state)s, answer = %(answer)s,
 where tenant = %(tenant)s and id = %(id)s and state in ('sent', 'in_doubt');
 
 -- name: lost_report_batches
--- Claimed longer ago than any call takes: whoever sent them is gone.
+-- Claimed longer ago than any call takes: whoever sent them is gone. Or by this worker, which does not hold them any more.
 select id, call, additive and made_at is not null as maybe_counted from report_batch
-where tenant = %(tenant)s and campaign = %(campaign)s and state = 'sent' and sent_at < clock_timestamp() - %(silence)s::interval
+where tenant = %(tenant)s and campaign = %(campaign)s and state = 'sent'
+  and (sent_at < clock_timestamp() - %(silence)s::interval or (worker = %(worker)s and id <> all(%(held)s::bigint[])))
 for update skip locked;
 
 -- name: under_way
