@@ -138,7 +138,8 @@ def _pushed(route: str, settings: str, rows: int) -> Iterator[Line]:
         watched = {"worker": [worker], "web": [opened.service], "simulator": [simulator]}
         opened.database.execute(
             "insert into subscription (tenant, channel, customer_id, opted_in, at, source, bulk)"
-            " select t.id, 'newsletter', 'C-' || lpad(n::text, greatest(6, length(n::text)), '0'), n %% 3 > 0, now(), 'import', true"
+            " select t.id, 'newsletter', 'C-' || lpad(n::text, greatest(6, length(n::text)), '0'), n %% 3 > 0, now(),"
+            " 'import', true"
             " from tenant t, generate_series(1, %s) n where t.name = 'acme'",
             (rows,),
         )
