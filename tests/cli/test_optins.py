@@ -147,7 +147,7 @@ async def test_json_lines_and_packed_files_are_imported_too(
     rows = ['{"customer_id": "01", "channel": "letters", "opted_in": true}', '{"customer_id": 2, "opted_in": 0}']
     file.write_bytes(gzip.compress("\n".join(rows).encode()))
     assert (await terminal.type("optins", "import", str(file)))[0] == 2  # there are several tenants
-    said = f"1 rows are in, 1 changed something; 1 are rejected: see {file}.rejected.csv"
+    said = f"1 row is in, 1 changed something; 1 is rejected: see {file}.rejected.csv"
     assert await terminal.type("optins", "import", str(file), "--tenant", "globex") == (0, said, "")
     with Path(f"{file}.rejected.csv").open(newline="") as written:
         assert list(csv.reader(written)) == [["line", "reason", "row"], ["2", "unknown_channel", rows[1]]]
@@ -195,7 +195,7 @@ def test_at_a_terminal_a_bar_shows_how_far_it_is(database: str, tmp_path: Path) 
         ran = subprocess.run(
             command, stderr=terminal, stdout=subprocess.PIPE, check=True, env={**os.environ, "TERM": "xterm"}
         )
-        assert ran.stdout == b"1 rows are in, 1 changed something; none is rejected.\n"
+        assert ran.stdout == b"1 row is in, 1 changed something; none is rejected.\n"
         text = os.read(shown, 65536).decode()
         assert "said.csv" in text
         assert "41/41 bytes" in text

@@ -84,7 +84,7 @@ async def test_an_import_that_was_cut_off_is_whole_after_another_run(
     with start(file, config) as last:
         out, err = last.communicate(timeout=SOON)
     assert (last.returncode, err) == (0, b"")
-    assert out.startswith(b"15000 rows are in, 5000 changed something; 1 are rejected: see ")
+    assert out.startswith(b"15000 rows are in, 5000 changed something; 1 is rejected: see ")
     with psycopg.connect(database) as looking:
         assert counts(looking) == (15_000, 5000, 15_000, 15_000)
     (rejects,) = tmp_path.glob("*rejected*")

@@ -36,10 +36,18 @@ def progress_of(path: Path) -> Iterator[importing.Progress]:
 
 def conclude(done: operate.Imported, *, dry_run: bool, strict: bool) -> None:
     """Say what became of a file. Exit 1 where that is to be strict about rejects."""
-    said = f"{done.rows} rows would be in" if dry_run else f"{done.rows} rows are in, {done.changed} changed something"
+    if dry_run:
+        said = f"{rows_of(done.rows)} would be in"
+    else:
+        said = f"{rows_of(done.rows)} {'is' if done.rows == 1 else 'are'} in, {done.changed} changed something"
     if done.rejects is None:
         say(f"{said}; none is rejected.")
         return
-    say(f"{said}; {done.rejected} are rejected: see {done.rejects}")
+    say(f"{said}; {done.rejected} {'is' if done.rejected == 1 else 'are'} rejected: see {done.rejects}")
     if strict:
         raise typer.Exit(FAILED)
+
+
+def rows_of(count: int) -> str:
+    """So many rows, in words."""
+    return f"{count} row{'' if count == 1 else 's'}"

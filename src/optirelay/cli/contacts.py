@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from optirelay.cli._basics import FAILED, AsJson, Config, complain, say
-from optirelay.cli._importing import DryRun, File, Strict, conclude, progress_of
+from optirelay.cli._importing import DryRun, File, Strict, conclude, progress_of, rows_of
 from optirelay.cli._shared import Tenant, print_json, print_rows, run, settings_of, the_tenant
 from optirelay.engine import operate
 
@@ -28,7 +28,7 @@ def import_contacts(
     with progress_of(file) as progress:
         done = run(settings, lambda c: operate.import_contacts(c, name, file, dry_run=dry_run, progress=progress))
     for (reason, column), rows in sorted(done.faults.items()):
-        say(f"{reason}: {column} ({rows} row{'' if rows == 1 else 's'})")
+        say(f"{reason}: {column} ({rows_of(rows)})")
     conclude(done.file, dry_run=dry_run, strict=strict)
 
 
