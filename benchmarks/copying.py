@@ -1,8 +1,9 @@
-"""The ledger's baseline: the same rows, COPYed by a plain loop into a table with a primary key."""
+"""The baseline of what is written: the same rows, COPYed by a plain loop into a table with a primary key."""
 
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 
@@ -17,24 +18,31 @@ create table copied (
 
 
 def copied_per_second(database: psycopg.Connection[Any], rows: int) -> float:
-    """Rows per second: a transaction for each page of 10,000, as the ledger has it. The rows are made before."""
+    """Rows per second of the ledger's messages."""
     now = datetime.now(UTC)
     made = [
         (1, now.date(), n, 1, n // 1000, 1, 17, f"C-{n:06}", f"ana.rossi.{n}@example.com", now, b"12345678")
         for n in range(rows)
     ]
-    database.execute(TABLE)
+    return copied_into(database, TABLE, TYPES, made)
+
+
+def copied_into(
+    database: psycopg.Connection[Any], table: LiteralString, types: Sequence[str], made: Sequence[tuple[Any, ...]]
+) -> float:
+    """Rows per second into a new table `copied`: a transaction for each page of 10,000, as the ledger has it."""
+    database.execute(table)
     try:
         began = time.perf_counter()
-        for start in range(0, rows, PAGE):
+        for start in range(0, len(made), PAGE):
             with (
                 database.transaction(),
                 database.cursor() as cursor,
                 cursor.copy("copy copied from stdin (format binary)") as copy,
             ):
-                copy.set_types(TYPES)
+                copy.set_types(types)
                 for row in made[start : start + PAGE]:
                     copy.write_row(row)
-        return rows / (time.perf_counter() - began)
+        return len(made) / (time.perf_counter() - began)
     finally:
         database.execute("drop table copied")

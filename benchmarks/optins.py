@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 import psycopg
 
+from benchmarks.copying import copied_into
 from benchmarks.house import PLAIN, SERVICE, TENANT, House, Lane, free_port, house, until
 from benchmarks.table import Line
 from optirelay.engine import runtime
@@ -27,7 +28,6 @@ ROUTES = {
     "batch_file": 'opt_in = "batch_file:optins"\n[tenants.acme.channels.newsletter.batch_file]\nevery = "1s"\n',
 }
 BEGAN = datetime(2025, 1, 1, tzinfo=UTC)
-PAGE = 10_000
 TYPES = ("int4", "text", "text", "timestamptz", "bool", "text")
 COPIED = """
 create table copied (
@@ -53,7 +53,7 @@ def _imported(rows: int, rounds: int) -> Iterator[Line]:
             out.write("customer_id,channel,opted_in,at\n")
             out.writelines(f"{id_},{channel},{said},{at:%FT%TZ}\n" for _, id_, channel, at, said, _ in _rows(rows))
         for _ in range(rounds):
-            copied = _copied_per_second(database, rows)
+            copied = copied_into(database, COPIED, TYPES, list(_rows(rows)))
             database.execute("truncate subscription, subscription_statement")
             before = _database_seconds(database)
             seconds, busy, peak = _import(config, file)
@@ -108,26 +108,6 @@ def _import(config: Path, file: Path) -> tuple[float, float, float]:
     if running.returncode:
         raise SystemExit(f"optins import: status {running.returncode}")
     return time.perf_counter() - began, busy, peak
-
-
-def _copied_per_second(database: psycopg.Connection[Any], rows: int) -> float:
-    """The baseline. The rows are made before."""
-    made = list(_rows(rows))
-    database.execute(COPIED)
-    try:
-        began = time.perf_counter()
-        for start in range(0, rows, PAGE):
-            with (
-                database.transaction(),
-                database.cursor() as cursor,
-                cursor.copy("copy copied from stdin (format binary)") as copy,
-            ):
-                copy.set_types(TYPES)
-                for row in made[start : start + PAGE]:
-                    copy.write_row(row)
-        return rows / (time.perf_counter() - began)
-    finally:
-        database.execute("drop table copied")
 
 
 def _pushed(route: str, settings: str, rows: int) -> Iterator[Line]:

@@ -202,6 +202,21 @@ async def test_somebody_whose_erasure_has_only_begun_is_no_new_recipient_when_th
         await house.audit()
 
 
+async def test_an_address_that_is_told_of_while_its_person_is_erased_is_suppressed_by_its_hash_alone(
+    house: House,
+) -> None:
+    campaign_id = await sent(house)
+    sid = (await sids_of(house, campaign_id))["a"]
+    async with house.ctx.store.tenant(ACME).transaction() as ledger:
+        erased = (await ledger.forgetting.remember(CustomerId("a"))).customer_id
+        days = await ledger.forgetting.campaigns_of(CustomerId("a"))
+        assert await ledger.forgetting.rename(days, {CustomerId("a"): erased}) == 1  # its address is still there
+    await called_back(house, {"event_id": "e", "id": sid, "event": "bounced", "permanent": True})
+    (row,) = await operate.suppressions(house.ctx, "acme", None, addresses=True)
+    assert row["address"].startswith("erased:")
+    assert await operate.unsuppress(house.ctx, "acme", "a@example.com", None) == ["newsletter"]
+
+
 async def messages_of(house: House, campaign_id: str, customer_id: CustomerId) -> list[MessageRow]:
     async with house.ctx.store.tenant(ACME).transaction() as ledger:
         return await ledger.looks.messages(CampaignId(campaign_id), customer_id, None)
